@@ -1,0 +1,77 @@
+"""How one module is optimised: AdamW and a learning rate that is a function of the step number."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW and its learning rate over the steps."""
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.8, 0.99)
+    eps: float = 1e-9
+    weight_decay: float = 0.01
+    schedule: str = "exponential"  # or "cosine", down to lr_final at max_steps
+    warmup_steps: int = 0
+    lr_decay: float = 1.0  # factor per lr_decay_every steps
+    lr_decay_every: int = 1000
+    lr_final: float = 0.0
+    grad_clip: float | None = None  # largest gradient norm
+
+    def __post_init__(self):
+        if self.schedule not in ("exponential", "cosine"):
+            raise ValueError(f"schedule: expected exponential or cosine, got {self.schedule!r}")
+        if self.lr <= 0 or self.lr_decay_every < 1:
+            raise ValueError(
+                f"lr and lr_decay_every must be positive, got {self.lr} and {self.lr_decay_every}"
+            )
+
+
+def learning_rate(config: OptimizerConfig, step: int, max_steps: int) -> float:
+    """Learning rate of the update that follows `step` updates: linear warm-up, then the schedule."""
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    step -= config.warmup_steps
+    if config.schedule == "exponential":
+        return config.lr * config.lr_decay ** (step / config.lr_decay_every)
+    progress = min(step / max(max_steps - config.warmup_steps, 1), 1.0)
+    return config.lr_final + (config.lr - config.lr_final) * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+
+def make_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW over the parameters of `module` that are not frozen."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError(f"{type(module).__name__} has losses but no parameter that may change")
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.lr,
+        betas=config.betas,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def update(optimizer: torch.optim.Optimizer, lr: float, grad_clip: float | None) -> tuple[Tensor, bool]:
+    """Clip and step at `lr`, unless a gradient is not finite; returns (gradient norm, whether it stepped)."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, grad_clip or float("inf"))
+    finite = bool(torch.isfinite(norm))
+    if finite:
+        optimizer.step()
+    return norm, finite
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
+    """Move the exponential moving average one step towards `module`; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)
+    for ours, theirs in zip(average.buffers(), module.buffers(), strict=True):
+        ours.copy_(theirs)

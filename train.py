@@ -1,0 +1,126 @@
+"""Train a model: `python train.py CONFIG [key=value ...]`, for example
+
+    python train.py configs/tiny/speechsr.yaml train.batch_size=8
+
+The configuration is one YAML with the sections recipe, model, data, losses, train; `init=FOLDER` starts from
+published weights. The run goes to runs/NAME and is continued by the same command. Several processes or
+machines: `accelerate launch train.py CONFIG`.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def _phonetic() -> type:
+    from speech.semantic.phonetic_recipe import Recipe
+
+    return Recipe
+
+
+def _aligned_ttv() -> type:
+    from ttv.aligned_recipe import Recipe
+
+    return Recipe
+
+
+def _ttv() -> type:
+    from ttv.recipe import Recipe
+
+    return Recipe
+
+
+def _synthesizer() -> type:
+    from hierspeech.synthesizer.recipe import Recipe
+
+    return Recipe
+
+
+def _speechsr() -> type:
+    from speechsr.recipe import Recipe
+
+    return Recipe
+
+
+# name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
+RECIPES: dict[str, Callable[[], type]] = {
+    "phonetic": _phonetic,
+    "aligned_ttv": _aligned_ttv,
+    "ttv": _ttv,
+    "synthesizer": _synthesizer,
+    "speechsr": _speechsr,
+}
+
+
+def read(path: str | Path, assignments: list[str]) -> tuple[str, type, Any, dict, Any]:
+    """Read a configuration file with its overrides.
+
+    Returns: the recipe's name, its class, its `Config` (sections model, data, recipe), the loss weights, the
+        TrainConfig.
+    """
+    from speech.config import build, load_yaml, override
+    from speech.training import TrainConfig
+
+    values = override(load_yaml(path), assignments)
+    if unknown := values.keys() - {"recipe", "model", "data", "losses", "train", "init"}:
+        raise ValueError(
+            f"{path}: unknown sections {sorted(unknown)}; known: recipe, model, data, losses, train, init"
+        )
+    options = dict(values.get("recipe") or {})
+    name = options.pop("name", None)
+    if name not in RECIPES:
+        raise ValueError(f"recipe.name: expected one of {sorted(RECIPES)}, got {name!r}")
+    train = {"run": Path(path).stem} | (values.get("train") or {})
+    if "init" in values:
+        train["init"] = values["init"]
+    train_config = build(TrainConfig, train, "train")
+    recipe_class = RECIPES[name]()
+    sections = {"model": values.get("model") or {}, "data": values.get("data") or {}, "recipe": options}
+    losses = {module: build_losses(module, w) for module, w in (values.get("losses") or {}).items()}
+    return name, recipe_class, build(recipe_class.Config, sections), losses, train_config
+
+
+def build_losses(module: str, weights: Any) -> dict[str, float]:
+    """Check the loss weights of one module."""
+    if not isinstance(weights, dict) or not all(type(w) in (int, float) for w in weights.values()):
+        raise ValueError(f"losses.{module}: expected loss names with a number each, got {weights!r}")
+    return {name: float(weight) for name, weight in weights.items()}
+
+
+def train(path: str | Path, assignments: list[str]) -> int:
+    """Build the recipe of a configuration and run the loop; returns the step reached."""
+    from speech.run_folder import resolved_config
+    from speech.training import fit, seed_everything
+
+    name, recipe_class, sections, losses, config = read(path, assignments)
+    seed_everything(config.seed)  # initial weights are a function of the seed
+    recipe = recipe_class(sections.model, sections.data, sections.recipe, losses, config)
+    return fit(recipe, config, losses, resolved_config(name, sections, losses, config))
+
+
+def main(arguments: list[str]) -> int:
+    """Command line; bad input is one sentence and exit code 2."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0 if arguments else 2
+    try:
+        train(arguments[0], arguments[1:])
+    except ValueError as error:
+        if not _is_ours(error):
+            raise
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether our code raised it for the user; what comes from a library is a bug and keeps its traceback."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return "site-packages" not in trace.tb_frame.f_code.co_filename
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
