@@ -1,0 +1,1 @@
+"""Semantic encoders: recordings to features that carry what is said."""

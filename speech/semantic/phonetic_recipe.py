@@ -1,0 +1,107 @@
+"""Recipe of the phonetic encoder: name the phone of every 20 ms frame under speaker perturbation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speech.data import step_batches
+from speech.packs import Pack
+from speech.perturbation import PerturbationConfig
+from speech.semantic.phonetic import PhoneticEncoder, PhoneticEncoderConfig
+from speech.training import TrainConfig
+
+
+@dataclass
+class DataConfig:
+    pack: str  # folder made by prepare.py, aligned
+    seconds: float = 3.0  # length of the random pieces
+
+
+@dataclass
+class RecipeConfig:
+    perturbation: PerturbationConfig = field(default_factory=lambda: PerturbationConfig(masks=2))
+    label_smoothing: float = 0.05
+
+
+class Recipe:
+    """Cross-entropy of frame labels; validation on the pack's `dev` split."""
+
+    @dataclass
+    class Config:
+        model: PhoneticEncoderConfig
+        data: DataConfig
+        recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    published = "encoder"
+
+    def __init__(self, model: PhoneticEncoderConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig):
+        self.data, self.recipe, self.train = data, recipe, train
+        self.modules: dict[str, nn.Module] = {"encoder": PhoneticEncoder(model)}
+        self.pack = Pack(data.pack)
+        aligned = [i for i in range(len(self.pack)) if self.pack.length("phone_ids", i)]
+        self.indices = [i for i in aligned if self.pack.utterances[i]["split"] == "train"]
+        self.dev = [i for i in aligned if self.pack.utterances[i]["split"] == "dev"]
+        if not self.indices:
+            raise ValueError(f"{data.pack}: no aligned utterance to train on")
+        self.samples = int(data.seconds * 50) * 320
+
+    def example(self, place: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+        index = self.indices[place]
+        frames = self.pack.length("wav", index) // 320
+        wanted = self.samples // 320
+        start = int(rng.integers(0, max(frames - wanted, 0) + 1))
+        wav, labels = self._piece(index, start, min(frames, start + wanted))
+        padding = self.samples - len(wav)
+        return F.pad(wav, (0, padding)), F.pad(labels, (0, padding // 320), value=-100), len(wav)
+
+    def _piece(self, index: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        wav = torch.from_numpy(self.pack.read("wav", index, start * 320, stop * 320).astype(np.float32) / 32768)
+        ends, ids = self.pack.read("phone_ends", index), self.pack.read("phone_ids", index)
+        centres = np.arange(start, stop) * 2 + 1  # in the aligner's 10 ms frames
+        return wav, torch.from_numpy(ids[np.searchsorted(ends, centres, "right").clip(max=len(ids) - 1)].astype(np.int64))
+
+    def batches(self, start_step: int) -> Iterator:
+        weights = np.array([self.pack.length("wav", i) for i in self.indices], np.float64)
+        return step_batches(
+            self.example,
+            torch.utils.data.default_collate,
+            len(self.indices),
+            self.train.batch_size,
+            self.train.seed,
+            start_step,
+            self.train.num_workers,
+            weights,
+        )
+
+    def audio_seconds(self, batch) -> float:
+        return float(batch[2].sum()) / 16000
+
+    def turns(self, batch: tuple[Tensor, Tensor, Tensor], step: int):
+        wav, labels, lengths = batch
+        logits = self.modules["encoder"](wav, lengths, self.recipe.perturbation, classify=True)
+        loss = F.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), label_smoothing=self.recipe.label_smoothing
+        )
+        yield "encoder", {"phones": loss}
+
+    def validate(self) -> dict[str, float]:
+        """Share of frames, and of frames that are not silence, named right on the dev utterances."""
+        encoder = self.modules["encoder"]
+        device = next(encoder.parameters()).device
+        right = total = right_speech = speech = 0
+        for index in self.dev:
+            wav, labels = self._piece(index, 0, self.pack.length("wav", index) // 320)
+            found = encoder(wav[None].to(device), classify=True)[0].argmax(-1).cpu()
+            hit = found == labels
+            right, total = right + int(hit.sum()), total + len(hit)
+            right_speech, speech = right_speech + int(hit[labels > 0].sum()), speech + int((labels > 0).sum())
+        return {"frame_accuracy": right / max(total, 1), "speech_frame_accuracy": right_speech / max(speech, 1)}
+
+    def preview(self, writer, step: int) -> None:
+        """Nothing to see or hear."""
