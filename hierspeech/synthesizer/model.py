@@ -1,0 +1,271 @@
+"""HierSpeech++ hierarchical synthesizer: semantic features, pitch and a style -> 16 kHz speech (paper section 3.2; spec 4).
+
+B batch, N frames at 50 Hz (hop 320 at 16 kHz), 4N F0 values (200 Hz), M mel bins, C channels. Order is [B, C, time];
+masks are True where valid; F0 is log(F0 in Hz + 1), 0 = unvoiced.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from hierspeech.synthesizer.encoders import F0_PER_FRAME, SemanticEncoder, SemanticEncoderConfig
+from hierspeech.synthesizer.generator import AMPGenerator, AMPGeneratorConfig
+from hierspeech.synthesizer.harmonic import HarmonicSource, HarmonicSourceConfig
+from hierspeech.synthesizer.istft import ISTFTGenerator, ISTFTGeneratorConfig
+from hierspeech.synthesizer.posterior import PosteriorConfig, PosteriorEncoder
+from hierspeech.synthesizer.prosody import ProsodyConfig, ProsodyDecoder
+from hierspeech.synthesizer.source import SourceConfig, SourceNetwork
+from speech.checkpoint import Pretrained
+from speech.modules.flow import TransformerFlow
+from speech.modules.gaussian import DiagonalGaussian
+from speech.modules.style import StyleEncoder, StyleEncoderConfig
+from speech.modules.style_pooling import StylePooling, StylePoolingConfig
+from speech.semantic.encoder import SemanticSpec
+from speech.spectrogram import AudioConfig
+
+
+@dataclass
+class FlowConfig:
+    """Sizes of both flows; see `TransformerFlow`. With `n_flows` 0 the flows are the identity."""
+
+    n_flows: int = 4
+    n_blocks: int = 3
+    heads: int = 2
+    kernel_size: int = 5
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+
+
+@dataclass
+class HierSpeechConfig:
+    """What a synthesizer consists of; the defaults are the published model.
+
+    Parts that training alone needs (`posterior`, `semantic_posterior`, `prosody`) may be left out. Exactly one waveform
+    generator is configured (`amp` or `istft`) and at most one source (`source` or `harmonic`); `amp` needs a source.
+    """
+
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    semantic: SemanticSpec = field(default_factory=SemanticSpec)
+    style: StyleEncoderConfig | None = field(default_factory=StyleEncoderConfig)
+    pooled_style: StylePoolingConfig | None = None  # the compact style encoder, instead of `style`
+    latent: int = 192  # channels of both latents
+    encoder: SemanticEncoderConfig = field(default_factory=SemanticEncoderConfig)
+    semantic_posterior: bool = True
+    posterior: PosteriorConfig | None = field(default_factory=PosteriorConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    prosody: ProsodyConfig | None = field(default_factory=ProsodyConfig)
+    source: SourceConfig | None = field(default_factory=SourceConfig)
+    harmonic: HarmonicSourceConfig | None = None
+    amp: AMPGeneratorConfig | None = field(default_factory=AMPGeneratorConfig)
+    istft: ISTFTGeneratorConfig | None = None
+    official_padding: bool = False  # let padding leak as in the published code, for comparisons only
+
+    def __post_init__(self):
+        if (self.amp is None) == (self.istft is None):
+            raise ValueError("expected exactly one of the generators amp and istft, got both or none")
+        if self.source is not None and self.harmonic is not None:
+            raise ValueError("expected at most one of source and harmonic, got both")
+        if self.amp is not None and self.source is None and self.harmonic is None:
+            raise ValueError("the generator amp needs one of source and harmonic, got none")
+        if (self.style is None) == (self.pooled_style is None):
+            raise ValueError("expected exactly one of the style encoders style and pooled_style, got both or none")
+        if self.style_config.n_mels != self.audio.n_mels:
+            raise ValueError(
+                f"style n_mels {self.style_config.n_mels} must equal audio.n_mels {self.audio.n_mels}"
+            )
+        if self.semantic.rate_hz * self.audio.hop_length != self.audio.sample_rate:
+            raise ValueError(
+                f"semantic.rate_hz {self.semantic.rate_hz} must equal the frame rate "
+                f"{self.audio.sample_rate} / {self.audio.hop_length} Hz"
+            )
+
+    @property
+    def style_config(self) -> StyleEncoderConfig | StylePoolingConfig:
+        """The configuration of the style encoder in use."""
+        return self.style or self.pooled_style
+
+
+@dataclass
+class Reconstruction:
+    """Output of the training path."""
+
+    wav: Tensor  # [B, 1, hop_length * N]
+    log_f0: Tensor | None  # [B, 1, 4N] as the source predicts it
+    style: Tensor  # [B, style channels] of the prompt
+    other_style: Tensor  # [B, style channels] of the other piece
+
+
+class HierSpeech(nn.Module, Pretrained):
+    """The synthesizer: `infer` for synthesis, the `encode_*` methods, the flows and `decode` as steps for training."""
+
+    Config = HierSpeechConfig
+
+    def __init__(self, config: HierSpeechConfig):
+        super().__init__()
+        self.config = config
+        latent, style_channels = config.latent, config.style_config.out
+        self.style_encoder = StyleEncoder(config.style) if config.style else StylePooling(config.pooled_style)
+        self.semantic_prior = self._semantic_encoder()
+        self.semantic_posterior = self._semantic_encoder() if config.semantic_posterior else None
+        self.posterior = None
+        if config.posterior is not None:
+            spec_channels = config.audio.n_fft // 2 + 1
+            self.posterior = PosteriorEncoder(
+                config.posterior, spec_channels, latent, style_channels, config.audio.hop_length
+            )
+        self.flow_semantic = self._flow()
+        self.flow_acoustic = self._flow()
+        self.source = None
+        if config.source is not None:
+            self.source = SourceNetwork(config.source, latent, style_channels, config.audio)
+        elif config.harmonic is not None:
+            self.source = HarmonicSource(config.harmonic, latent, style_channels, config.audio)
+        source_channels = 0 if self.source is None else self.source.out_channels
+        if config.amp is not None:
+            self.generator = AMPGenerator(config.amp, latent, style_channels, source_channels, config.audio)
+        else:
+            self.generator = ISTFTGenerator(
+                config.istft, latent, style_channels, source_channels, config.audio
+            )
+        self.prosody_decoder = None
+        if config.prosody is not None:
+            self.prosody_decoder = ProsodyDecoder(config.prosody, latent, style_channels)
+        # Stored small and scaled up at use, so that an optimizer's step on it is as large as on other weights.
+        self.null_style = nn.Parameter(torch.randn(1, style_channels) / math.sqrt(style_channels))
+
+    def _semantic_encoder(self) -> SemanticEncoder:
+        config = self.config
+        return SemanticEncoder(
+            config.encoder, config.semantic.dim, config.latent, config.style_config.out, config.official_padding
+        )
+
+    def _flow(self) -> TransformerFlow:
+        flow = self.config.flow
+        return TransformerFlow(
+            self.config.latent,
+            self.config.style_config.out,
+            flow.heads,
+            flow.n_flows,
+            flow.n_blocks,
+            flow.kernel_size,
+            flow.mlp_ratio,
+            flow.dropout,
+            self.config.official_padding,
+        )
+
+    def forward(
+        self,
+        semantic: Tensor,
+        log_f0: Tensor,
+        prompt: Tensor,
+        prompt_mask: Tensor,
+        other: Tensor,
+        other_mask: Tensor,
+    ) -> Reconstruction:
+        """Training path without posterior: the mean of the semantic latent through flows and decoder.
+
+        Args:
+            semantic: [B, C, N]. log_f0: [B, 1, 4N].
+            prompt: log-mel [B, M, P] that the style is taken from, prompt_mask [B, P].
+            other: another log-mel [B, M, P'] of the same speaker, other_mask [B, P'].
+        """
+        style = self.style_encoder(prompt, prompt_mask)
+        mask = latent_mask(semantic, None)
+        z = self.encode_prior(semantic, log_f0, style).mean
+        z = self.flow_acoustic.inverse(self.flow_semantic.inverse(z, mask, style), mask, style)
+        wav, log_f0_hat = self.decode(z, style, log_f0)
+        return Reconstruction(wav, log_f0_hat, style, self.style_encoder(other, other_mask))
+
+    @torch.inference_mode()
+    def infer(
+        self,
+        semantic: Tensor,
+        log_f0: Tensor,
+        style: Tensor,
+        frame_mask: Tensor | None = None,
+        noise_scale: float = 0.333,
+        unconditional: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Synthesize speech. Each row of a padded batch comes out as it would alone (given the same noise).
+
+        Args:
+            semantic: [B, semantic.dim, N].
+            log_f0: [B, 1, 4N], log(F0 in Hz + 1), 0 = unvoiced.
+            style: [B, style.out], of `style_encoder`.
+            frame_mask: [B, N] bool, True = valid; None if every frame is valid.
+            noise_scale: standard deviation of the latent relative to the predicted one; 0 = deterministic.
+            unconditional: give the source and the generator the null style; encoder and flows keep `style`.
+            generator: source of the noise, on any device.
+
+        Returns:
+            wav: [B, 1, hop_length * N], zero in padding.
+
+        Raises:
+            ValueError: if the shapes do not fit together.
+        """
+        frames = semantic.shape[-1]
+        if semantic.shape[1] != self.config.semantic.dim or log_f0.shape[1:] != (1, F0_PER_FRAME * frames):
+            raise ValueError(
+                f"semantic {list(semantic.shape)} and log_f0 {list(log_f0.shape)} do not fit, expected "
+                f"[B, {self.config.semantic.dim}, N] and [B, 1, {F0_PER_FRAME}N]"
+            )
+        mask = latent_mask(semantic, frame_mask)
+        prior = self.encode_prior(semantic, log_f0, style, frame_mask)
+        z = prior.sample(noise_scale, mask, generator)
+        z = self.flow_semantic.inverse(z, mask, style)
+        z = self.flow_acoustic.inverse(z, mask, style)
+        if unconditional:
+            style = self.unconditional_style(len(style))
+        wav, _ = self.decode(z, style, log_f0, frame_mask)
+        return wav
+
+    def encode_prior(
+        self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None = None
+    ) -> DiagonalGaussian:
+        """Semantic latent as synthesis knows it; shapes as in `infer` -> mean and log_std [B, latent, N]."""
+        return self.semantic_prior(semantic, log_f0, latent_mask(semantic, frame_mask), style)
+
+    def encode_semantic_posterior(
+        self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None = None
+    ) -> DiagonalGaussian:
+        """Semantic latent of unperturbed speech (training); shapes as in `infer` -> mean and log_std [B, latent, N]."""
+        return self.semantic_posterior(semantic, log_f0, latent_mask(semantic, frame_mask), style)
+
+    def encode_posterior(
+        self, spec: Tensor, wav: Tensor, style: Tensor, frame_mask: Tensor | None = None
+    ) -> DiagonalGaussian:
+        """Acoustic latent of recorded speech (training); spec [B, n_fft / 2 + 1, N], wav [B, 1, hop_length * N]."""
+        return self.posterior(spec, wav, style, frame_mask)
+
+    def decode(
+        self, z: Tensor, style: Tensor, log_f0: Tensor, frame_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Acoustic latent -> wave.
+
+        Args:
+            z: [B, latent, N], zero in padding.
+            style: [B, style.out], or `unconditional_style`.
+            log_f0: [B, 1, 4N].
+            frame_mask: [B, N] bool, True = valid; None if every frame is valid.
+
+        Returns:
+            wav [B, 1, hop_length * N], and the source's own log_f0 [B, 1, 4N] or None if it predicts none.
+        """
+        features, log_f0_hat = None, None
+        if self.source is not None:
+            features, log_f0_hat = self.source(z, style, log_f0, frame_mask)
+        return self.generator(z, features, style, frame_mask), log_f0_hat
+
+    def unconditional_style(self, batch: int) -> Tensor:
+        """The style that stands for "no style", [batch, style.out]."""
+        return (self.null_style * math.sqrt(self.null_style.shape[-1])).expand(batch, -1)
+
+
+def latent_mask(x: Tensor, frame_mask: Tensor | None) -> Tensor:
+    """The mask [B, 1, N] for `x` [B, C, N]: `frame_mask` [B, N], or all True if it is None."""
+    if frame_mask is None:
+        return torch.ones(x.shape[0], 1, x.shape[-1], dtype=torch.bool, device=x.device)
+    return frame_mask[:, None]

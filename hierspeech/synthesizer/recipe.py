@@ -1,0 +1,147 @@
+"""Recipe of the synthesizer without an acoustic posterior: semantic features of perturbed speech -> the recording.
+
+Encoder, source and generator are trained end to end by a multi-scale mel loss and adversarially (HierSpeech++ section 9 of the
+hand-over without its variational terms; the full hierarchical recipe is a matter of its own). Features come from speech
+whose speaker is perturbed, or from text-to-vec, so the voice can come from the style prompt alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hierspeech.synthesizer.data import Batch, DataConfig, Pieces, collate
+from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig
+from speech.losses import contrastive, discriminator_loss, feature_matching, generator_loss
+from speech.masks import lengths_to_mask
+from speech.modules.discriminators import DiscriminatorConfig, WaveDiscriminator
+from speech.perturbation import PerturbationConfig
+from speech.semantic.phonetic import PhoneticEncoder
+from speech.spectrogram import AudioConfig, MelSpectrogram
+from speech.training import TrainConfig
+
+
+@dataclass
+class RecipeConfig:
+    semantic_encoder: str  # folder of the encoder whose features are used
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    adversarial_from: int = 0  # steps before it train on the mel loss alone
+    adversarial_seconds: float = 0.5  # piece of the target that the discriminators see
+    mel_sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # STFT sizes of the mel loss
+    perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
+
+
+class Recipe:
+    """Discriminator and generator turns that share one forward pass."""
+
+    @dataclass
+    class Config:
+        model: HierSpeechConfig
+        data: DataConfig
+        recipe: RecipeConfig
+
+    published = "generator"
+
+    def __init__(self, model: HierSpeechConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig):
+        if model.posterior is not None or model.semantic_posterior or model.flow.n_flows:
+            raise ValueError(
+                "this recipe trains synthesizers without posterior and flows: expected model.posterior null, "
+                "model.semantic_posterior false and model.flow.n_flows 0"
+            )
+        self.recipe = recipe
+        self.generator = HierSpeech(model)
+        self.modules: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "discriminator": WaveDiscriminator(recipe.discriminator),
+        }
+        self.encoder = PhoneticEncoder.from_pretrained(recipe.semantic_encoder).requires_grad_(False)
+        if self.encoder.spec != model.semantic:
+            raise ValueError(f"model.semantic is {model.semantic}, {recipe.semantic_encoder} gives {self.encoder.spec}")
+        self.pieces = Pieces(data, train, model.semantic.dim)
+        self.style_mel = MelSpectrogram(model.audio)
+        self.mels = nn.ModuleList(
+            MelSpectrogram(AudioConfig(n_fft=size, win_length=size, hop_length=size // 4, n_mels=max(20, size // 12)))
+            for size in recipe.mel_sizes
+        )
+        self.adversarial_samples = int(recipe.adversarial_seconds * 16000)
+
+    def batches(self, start_step: int) -> Iterator[Batch]:
+        return self.pieces.batches(start_step)
+
+    def audio_seconds(self, batch: Batch) -> float:
+        return batch.wav.numel() / 16000
+
+    def turns(self, batch: Batch, step: int):
+        wav_hat, prompt_style, target_style = self._reconstruct(batch)
+        wav, wav_hat = batch.wav, wav_hat.float()
+        adversarial = step >= self.recipe.adversarial_from
+        if adversarial:
+            start = int(torch.randint(0, wav.shape[-1] - self.adversarial_samples + 1, (1,)))
+            real, fake = (x[..., start : start + self.adversarial_samples] for x in (wav, wav_hat))
+            discriminator = self.modules["discriminator"]
+            judged_real, judged_fake = discriminator(real), discriminator(fake.detach())
+            yield "discriminator", {"adversarial": discriminator_loss(judged_real, judged_fake)}
+        zero = wav_hat.new_zeros(())
+        losses = {"mel": self._mel_loss(wav, wav_hat), "contrastive": contrastive(prompt_style, target_style)}
+        losses |= {"adversarial": zero, "features": zero}
+        if adversarial:
+            with torch.no_grad():
+                judged_real = discriminator(real)
+            judged_fake = discriminator(fake)
+            losses["adversarial"] = generator_loss(judged_fake)
+            losses["features"] = feature_matching(judged_real, judged_fake)
+        yield "generator", losses
+
+    def _reconstruct(self, batch: Batch, perturb: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        device = batch.wav.device
+        for module in (self.encoder, self.style_mel, self.mels):
+            module.to(device)
+        frames = batch.wav.shape[-1] // 320
+        with torch.no_grad():
+            perturbation = self.recipe.perturbation if perturb else None
+            semantic = self.encoder(batch.context, batch.n_context, perturbation).float()
+            places = batch.first_frame[:, None] + torch.arange(frames, device=device)
+            semantic = semantic.gather(2, places[:, None].expand(-1, semantic.shape[1], -1))
+            semantic = torch.where(batch.use_predicted[:, None, None], batch.predicted, semantic)
+            prompt, target = self.style_mel(batch.prompt), self.style_mel(batch.context)
+        out = self.modules["generator"](
+            semantic,
+            torch.log1p(batch.f0)[:, None],
+            prompt,
+            lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1]),
+            target,
+            lengths_to_mask(batch.n_context // 320, target.shape[-1]),
+        )
+        return out.wav, out.style, out.other_style
+
+    def _mel_loss(self, wav: Tensor, wav_hat: Tensor) -> Tensor:
+        return sum(F.l1_loss(mel(wav_hat[:, 0]), mel(wav[:, 0])) for mel in self.mels) / len(self.mels)
+
+    def validate(self) -> dict[str, float]:
+        """Mel loss on dev speakers: features and F0 of real speech, prompt by the same speaker."""
+        if not self.pieces.dev:
+            return {}
+        rng = np.random.default_rng(0)
+        batch = collate([self.pieces.example(i, rng) for i in (self.pieces.dev * 8)[:32]])
+        device = next(self.modules["generator"].parameters()).device
+        batch = Batch(*(value.to(device) for value in vars(batch).values()))
+        wav_hat, _, _ = self._reconstruct(batch, perturb=False)
+        return {"mel": float(self._mel_loss(batch.wav, wav_hat.float()))}
+
+    def preview(self, writer, step: int) -> None:
+        """Recordings of dev speakers and their reconstructions, to listen to."""
+        if not self.pieces.dev:
+            return
+        rng = np.random.default_rng(1)
+        batch = collate([self.pieces.example(i, rng) for i in self.pieces.dev[:4]])
+        device = next(self.modules["generator"].parameters()).device
+        batch = Batch(*(value.to(device) for value in vars(batch).values()))
+        wav_hat, _, _ = self._reconstruct(batch, perturb=False)
+        for k in range(len(wav_hat)):
+            writer.add_audio(f"recording/{k}", batch.wav[k], step, 16000)
+            writer.add_audio(f"reconstruction/{k}", wav_hat[k].float().clamp(-1, 1), step, 16000)

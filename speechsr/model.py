@@ -1,0 +1,69 @@
+"""SpeechSR: 16 kHz speech -> 24 or 48 kHz (HierSpeech++ section 3.4; spec 6).
+
+One network for both rates: features at 16 kHz, linear interpolation to the new rate, AMP blocks there. B batch, T samples.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speech.checkpoint import Pretrained
+from speech.modules.resblocks import AMPBlock, MultiKernelBlock
+from speech.modules.snake import Activation1d
+from speech.modules.weight_norm import weight_norm
+
+
+@dataclass
+class SpeechSRConfig:
+    """Sizes of a `SpeechSR`; the defaults are the published 48 kHz model, `scale` 1.5 makes the 24 kHz one."""
+
+    scale: float = 3.0  # output rate / input rate
+    sample_rate: int = 16000  # of the input
+    channels: int = 32
+    kernel_sizes: list[int] = field(default_factory=lambda: [3, 7, 11])
+    dilations: list[int] = field(default_factory=lambda: [1, 3, 5])
+
+    def __post_init__(self):
+        if self.scale <= 1 or not float(self.sample_rate * self.scale).is_integer():
+            raise ValueError(
+                f"scale must be above 1 and give a whole output rate, got {self.scale} at {self.sample_rate} Hz"
+            )
+
+
+class SpeechSR(nn.Module, Pretrained):
+    """Speech super-resolution by a constant factor."""
+
+    Config = SpeechSRConfig
+
+    def __init__(self, config: SpeechSRConfig):
+        super().__init__()
+        self.config = config
+        self.conv_pre = weight_norm(nn.Conv1d(1, config.channels, 7, padding=3))
+        self.stage = MultiKernelBlock(AMPBlock, config.channels, config.kernel_sizes, config.dilations)
+        self.activation_post = Activation1d(config.channels)
+        self.conv_post = nn.Conv1d(config.channels, 1, 7, padding=3, bias=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """wav [B, 1, T] in [-1, 1] -> [B, 1, int(T * scale)] in [-1, 1]."""
+        x = self.conv_pre(wav)
+        # The size, not the scale, drives the interpolation: at odd lengths and 1.5x the two differ.
+        x = F.interpolate(x, size=int(wav.shape[-1] * self.config.scale), mode="linear")
+        return torch.tanh(self.conv_post(self.activation_post(self.stage(x))))
+
+    @torch.inference_mode()
+    def infer(self, wav: Tensor) -> Tensor:
+        """wav [B, 1, T] at `sample_rate` -> [B, 1, int(T * scale)] at `output_rate`.
+
+        Raises:
+            ValueError: if `wav` has another shape or no samples.
+        """
+        if wav.dim() != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
+            raise ValueError(f"expected wav of shape [B, 1, T] with T > 0, got {list(wav.shape)}")
+        return self(wav)
+
+    @property
+    def output_rate(self) -> int:
+        """Sample rate of the output in Hz."""
+        return int(self.config.sample_rate * self.config.scale)
