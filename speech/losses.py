@@ -37,32 +37,6 @@ def masked_l1(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return ((predicted.float() - target.float()).abs() * mask).sum() / mask.sum().clamp(min=1)
 
 
-def discriminator_loss(real: list, fake: list) -> Tensor:
-    """Least-squares loss of the discriminator (LSGAN): mean over its parts of (1 - D(real))^2 + D(fake)^2.
-
-    Args:
-        real, fake: outputs of `speech.modules.discriminators.WaveDiscriminator`, the fake wave detached.
-    """
-    return sum(
-        (1 - r.logits.float()).square().mean() + f.logits.float().square().mean() for r, f in zip(real, fake, strict=True)
-    ) / len(real)
-
-
-def generator_loss(fake: list) -> Tensor:
-    """Least-squares loss of the generator (LSGAN): mean over the discriminator's parts of (1 - D(fake))^2."""
-    return sum((1 - f.logits.float()).square().mean() for f in fake) / len(fake)
-
-
-def feature_matching(real: list, fake: list) -> Tensor:
-    """Mean absolute difference of the discriminator's feature maps, relative to their size on real speech."""
-    terms = [
-        (a.detach().float() - b.float()).abs().mean() / a.detach().float().abs().mean().clamp(min=1e-3)
-        for r, f in zip(real, fake, strict=True)
-        for a, b in zip(r.features[:-1], f.features[:-1], strict=True)
-    ]
-    return sum(terms) / len(terms)
-
-
 def contrastive(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     """Two style vectors of one speaker [B, C] should be nearer to one another than to those of the batch's other speakers.
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from hierspeech.synthesizer.data import Batch, DataConfig, Pieces, collate
 from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig
-from speech.losses import contrastive, discriminator_loss, feature_matching, generator_loss
+from speech.adversarial import discriminator_loss, feature_matching_loss, frozen, generator_loss, judge_both
+from speech.losses import contrastive
 from speech.masks import lengths_to_mask
 from speech.modules.discriminators import DiscriminatorConfig, WaveDiscriminator
 from speech.perturbation import PerturbationConfig
@@ -84,17 +85,17 @@ class Recipe:
             start = int(torch.randint(0, wav.shape[-1] - self.adversarial_samples + 1, (1,)))
             real, fake = (x[..., start : start + self.adversarial_samples] for x in (wav, wav_hat))
             discriminator = self.modules["discriminator"]
-            judged_real, judged_fake = discriminator(real), discriminator(fake.detach())
-            yield "discriminator", {"adversarial": discriminator_loss(judged_real, judged_fake)}
+            yield "discriminator", {"adversarial": discriminator_loss(*judge_both(discriminator, real, fake.detach()))}
         zero = wav_hat.new_zeros(())
         losses = {"mel": self._mel_loss(wav, wav_hat), "contrastive": contrastive(prompt_style, target_style)}
         losses |= {"adversarial": zero, "features": zero}
         if adversarial:
-            with torch.no_grad():
-                judged_real = discriminator(real)
-            judged_fake = discriminator(fake)
+            with frozen(discriminator) as judge:
+                with torch.no_grad():
+                    judged_real = judge(real)
+                judged_fake = judge(fake)
             losses["adversarial"] = generator_loss(judged_fake)
-            losses["features"] = feature_matching(judged_real, judged_fake)
+            losses["features"] = feature_matching_loss(judged_real, judged_fake)
         yield "generator", losses
 
     def _reconstruct(self, batch: Batch, perturb: bool = True) -> tuple[Tensor, Tensor, Tensor]:

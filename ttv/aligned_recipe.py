@@ -1,0 +1,194 @@
+"""Recipe of AlignedTTV: regress durations, semantic features and pitch contours of force-aligned speech."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speech.data import step_batches
+from speech.losses import masked_l1
+from speech.masks import lengths_to_mask
+from speech.packs import Pack, SpeakerIndex
+from speech.spectrogram import MelSpectrogram
+from speech.text.phones import WORD, PhoneTokenizer
+from speech.training import TrainConfig
+from ttv.aligned import AlignedTTV, AlignedTTVConfig
+
+MIN_VOICED = 20  # f0 frames (0.1 s): fewer say nothing about a speaker's range
+
+
+@dataclass
+class DataConfig:
+    pack: str  # folder made by prepare.py with alignments, F0 and semantic features
+    max_seconds: float = 6.0  # longer utterances are cut at word boundaries
+    prompt_seconds: float = 3.0
+    # words in an utterance's `source` -> how often it is drawn, relative to its length
+    source_weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class RecipeConfig:
+    pass
+
+
+@dataclass
+class Batch:
+    """S tokens, N frames, P prompt samples; targets are 0 where padded."""
+
+    token_ids: Tensor  # [B, S]
+    n_tokens: Tensor  # [B]
+    ends: Tensor  # [B, S] frames
+    semantic: Tensor  # [B, C, N]
+    n_frames: Tensor  # [B]
+    contour: Tensor  # [B, 4N]
+    voiced: Tensor  # [B, 4N]
+    prompt: Tensor  # [B, P]
+    n_prompt: Tensor  # [B]
+
+
+class Recipe:
+    """One turn for the one module; validation on the pack's `dev` split."""
+
+    @dataclass
+    class Config:
+        model: AlignedTTVConfig
+        data: DataConfig
+        recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    published = "ttv"
+
+    def __init__(self, model: AlignedTTVConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig):
+        self.data, self.train = data, train
+        self.modules: dict[str, nn.Module] = {"ttv": AlignedTTV(model)}
+        self.mel = MelSpectrogram(model.audio)
+        self.pack = Pack(data.pack)
+        self.pack.require_semantic(model.semantic)
+        usable = [i for i in range(len(self.pack)) if self.pack.length("token_ids", i)]
+        self.indices = [i for i in usable if self.pack.utterances[i]["split"] == "train"]
+        self.dev = [i for i in usable if self.pack.utterances[i]["split"] == "dev"]
+        if not self.indices:
+            raise ValueError(f"{data.pack}: no aligned utterance to train on")
+        self.speakers = SpeakerIndex(self.pack)
+        tokenizer = PhoneTokenizer()
+        self.breaks = np.array([unit in (WORD, ",", ".", "!", "?") for unit, _ in tokenizer.symbols])
+
+    def example(self, place: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return self._example(self.indices[place], rng)
+
+    def _example(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        ids = self.pack.read("token_ids", index).astype(np.int64)
+        ends = self.pack.read("token_ends", index).astype(np.float32) / 2  # 10 ms -> 20 ms frames
+        first, last = self._cut(ids, ends, rng)
+        start = ends[first - 1] if first else 0.0
+        total = self.pack.length("semantic", index)
+        low, high = int(round(start)), min(int(round(ends[last - 1])), total)
+        f0 = self.pack.read("f0", index).astype(np.float32)
+        voiced = f0 > 0
+        contour = np.zeros_like(f0)
+        if voiced.sum() >= MIN_VOICED:
+            log_f0 = np.log(f0[voiced])
+            contour[voiced] = (log_f0 - log_f0.mean()) / max(float(log_f0.std()), 0.03)
+        pitch = np.zeros((2, (high - low) * 4), np.float32)
+        piece = slice(low * 4, high * 4)
+        pitch[0, : len(contour[piece])], pitch[1, : len(contour[piece])] = contour[piece], voiced[piece]
+        return {
+            "token_ids": ids[first:last],
+            "ends": (ends[first:last] - low).clip(0, high - low).astype(np.float32),
+            "semantic": self.pack.read("semantic", index, low, high).astype(np.float32).T.copy(),
+            "contour": pitch[0],
+            "voiced": pitch[1],
+            "prompt": self.speakers.prompt(index, int(self.data.prompt_seconds * 16000), rng),
+        }
+
+    def _cut(self, ids: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+        longest = self.data.max_seconds * 50
+        if ends[-1] <= longest:
+            return 0, len(ids)
+        borders = np.concatenate([[0], np.flatnonzero(self.breaks[ids]) + 1])  # a piece starts after a break
+        starts = np.concatenate([[0.0], ends])[borders]
+        possible = borders[:-1][starts[:-1] <= ends[-1] - longest / 2]
+        first = int(rng.choice(possible)) if len(possible) else 0
+        begin = ends[first - 1] if first else 0.0
+        fitting = borders[(borders > first) & (np.concatenate([[0.0], ends])[borders] - begin <= longest)]
+        return (first, int(fitting[-1])) if len(fitting) else (first, int(borders[borders > first][0]))
+
+    def batches(self, start_step: int) -> Iterator[Batch]:
+        weights = np.array([self._weight(i) for i in self.indices])
+        return step_batches(
+            self.example,
+            collate,
+            len(self.indices),
+            self.train.batch_size,
+            self.train.seed,
+            start_step,
+            self.train.num_workers,
+            weights,
+        )
+
+    def _weight(self, index: int) -> float:
+        source = self.pack.utterances[index]["source"]
+        factor = next((w for name, w in self.data.source_weights.items() if name in source), 1.0)
+        return factor * min(self.pack.length("wav", index) / 16000, 3 * self.data.max_seconds)
+
+    def audio_seconds(self, batch: Batch) -> float:
+        return float(batch.n_frames.sum()) / 50
+
+    def turns(self, batch: Batch, step: int):
+        yield "ttv", self._losses(batch)
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        text_mask, frame_mask = lengths_to_mask(batch.n_tokens), lengths_to_mask(batch.n_frames)
+        self.mel.to(batch.prompt.device)
+        prompt = self.mel(batch.prompt)
+        prompt_mask = lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1])
+        out = self.modules["ttv"](batch.token_ids, text_mask, batch.ends, frame_mask, prompt, prompt_mask)
+        durations = torch.diff(batch.ends, dim=1, prepend=torch.zeros_like(batch.ends[:, :1])).clamp(min=0)
+        f0_mask = frame_mask.repeat_interleave(4, 1)
+        voiced = F.binary_cross_entropy_with_logits(out.voiced, batch.voiced, reduction="none")
+        return {
+            "durations": masked_l1(out.log_durations, torch.log1p(durations), text_mask),
+            "semantic": masked_l1(out.semantic, batch.semantic, frame_mask[:, None]),
+            "contour": masked_l1(out.contour, batch.contour, f0_mask & (batch.voiced > 0.5)),
+            "voiced": (voiced * f0_mask).sum() / f0_mask.sum(),
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Mean of every loss over the dev utterances, prompted by the same speakers."""
+        sums: dict[str, float] = {}
+        device = next(self.modules["ttv"].parameters()).device
+        rng = np.random.default_rng(0)
+        groups = [self.dev[i : i + 16] for i in range(0, len(self.dev), 16)]
+        for group in groups:
+            batch = collate([self._example(i, rng) for i in group])
+            batch = Batch(*(value.to(device) for value in vars(batch).values()))
+            for name, value in self._losses(batch).items():
+                sums[name] = sums.get(name, 0.0) + float(value) / len(groups)
+        return sums
+
+    def preview(self, writer, step: int) -> None:
+        """The pitch contour and features of one dev utterance, predicted and true, as pictures."""
+
+
+def collate(examples: list[dict[str, np.ndarray]]) -> Batch:
+    """Pad examples to the longest of each kind."""
+
+    def pad(name: str) -> Tensor:
+        rows = [torch.from_numpy(e[name]) for e in examples]
+        longest = max(row.shape[-1] for row in rows)
+        return torch.stack([F.pad(row, (0, longest - row.shape[-1])) for row in rows])
+
+    def count(name: str) -> Tensor:
+        return torch.tensor([e[name].shape[-1] for e in examples])
+
+    ends = pad("ends")
+    # padded tokens end where the last real one does, so that no frame is theirs
+    ends = torch.maximum(ends, ends.cummax(1).values)
+    return Batch(
+        pad("token_ids"), count("token_ids"), ends, pad("semantic"), count("semantic"), pad("contour"), pad("voiced"),
+        pad("prompt"), count("prompt"),
+    )  # fmt: skip

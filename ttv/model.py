@@ -1,0 +1,218 @@
+"""TTV, the published text-to-vec model: phoneme ids + style -> semantic features + log F0 (HierSpeech++ section 3.3).
+
+A conditional VAE over semantic features whose prior comes from the text (VITS with another target). Shapes: B batch,
+S phoneme ids, N frames at 50 Hz, 4N F0 values at 200 Hz, C channels.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from speech.checkpoint import Pretrained
+from speech.modules.alignment import align, expand
+from speech.modules.duration import StochasticDurationPredictor
+from speech.modules.flow import TransformerFlow
+from speech.modules.gaussian import DiagonalGaussian
+from speech.modules.style import StyleEncoder, StyleEncoderConfig
+from speech.semantic.encoder import SemanticSpec
+from speech.spectrogram import AudioConfig
+from ttv.output import TTVOutput
+from ttv.pitch import PitchConfig, PitchPredictor
+from ttv.semantic import PosteriorConfig, PosteriorEncoder, SemanticDecoder, SemanticDecoderConfig
+from ttv.text_encoder import TextEncoder, TextEncoderConfig
+
+
+@dataclass
+class FlowConfig:
+    """Sizes of the flow between posterior and prior."""
+
+    heads: int = 4
+    n_flows: int = 4
+    n_blocks: int = 3
+    kernel_size: int = 5
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+
+
+@dataclass
+class DurationConfig:
+    """Sizes of the stochastic duration predictor."""
+
+    kernel_size: int = 3
+    dropout: float = 0.5
+    n_flows: int = 4
+
+
+@dataclass
+class TTVConfig:
+    """Everything that defines the signal and the weights of a `TTV`; the defaults are the published model's."""
+
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    semantic: SemanticSpec = field(default_factory=SemanticSpec)
+    style: StyleEncoderConfig = field(default_factory=StyleEncoderConfig)
+    tokenizer: str = "ipa178"
+    hidden: int = 256  # width of the text encoder and of the latent
+    text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    decoder: SemanticDecoderConfig = field(default_factory=SemanticDecoderConfig)
+    pitch: PitchConfig = field(default_factory=PitchConfig)
+    duration: DurationConfig = field(default_factory=DurationConfig)
+
+    def __post_init__(self):
+        if self.style.n_mels != self.audio.n_mels:
+            raise ValueError(
+                f"style.n_mels {self.style.n_mels} differs from audio.n_mels {self.audio.n_mels}"
+            )
+
+
+@dataclass
+class TTVTrainingOutput:
+    """What `TTV.forward` hands to the losses; padded frames are zero except in `ctc_logits` (also zero: no bias)."""
+
+    semantic: Tensor  # [B, C, N] reconstruction
+    log_f0: Tensor  # [B, 1, 4 * slice] predicted from the slice of true semantic features
+    ctc_logits: Tensor  # [B, n_symbols, N] phoneme classes read off the latent
+    duration_nll: Tensor  # [B] nats, summed over the ids of an item
+    posterior: DiagonalGaussian  # [B, hidden, N] latent of the recording
+    prior: DiagonalGaussian  # [B, hidden, N] of the text, expanded by the alignment
+    z_prior: Tensor  # [B, hidden, N] posterior sample moved through the flow
+    durations: Tensor  # [B, S] int64 frames per id, found by the alignment
+
+
+class TTV(nn.Module, Pretrained):
+    """Text-to-vec model with monotonic alignment search and a stochastic duration predictor."""
+
+    Config = TTVConfig
+
+    def __init__(self, config: TTVConfig):
+        super().__init__()
+        self.config = config
+        hidden, semantic_dim, style_dim = config.hidden, config.semantic.dim, config.style.out
+        self.style_encoder = StyleEncoder(config.style)
+        self.text_encoder = TextEncoder(config.text, hidden, style_dim)
+        self.posterior_encoder = PosteriorEncoder(config.posterior, semantic_dim, hidden, style_dim)
+        flow = config.flow
+        self.flow = TransformerFlow(
+            hidden,
+            style_dim,
+            flow.heads,
+            flow.n_flows,
+            flow.n_blocks,
+            flow.kernel_size,
+            flow.mlp_ratio,
+            flow.dropout,
+        )
+        self.semantic_decoder = SemanticDecoder(config.decoder, hidden, semantic_dim, style_dim)
+        self.pitch_predictor = PitchPredictor(config.pitch, semantic_dim, style_dim)
+        self.duration_predictor = StochasticDurationPredictor(
+            hidden, style_dim, config.duration.kernel_size, config.duration.dropout, config.duration.n_flows
+        )
+        self.phoneme_classifier = nn.Conv1d(hidden, config.text.n_symbols, 1, bias=False)
+
+    def forward(
+        self,
+        phoneme_ids: Tensor,
+        text_mask: Tensor,
+        semantic: Tensor,
+        frame_mask: Tensor,
+        mel: Tensor,
+        semantic_slice: Tensor,
+    ) -> TTVTrainingOutput:
+        """The training path: aligns text and recording, and predicts everything that has a loss.
+
+        Args:
+            phoneme_ids: [B, S] int64.
+            text_mask: [B, S] bool, True = valid.
+            semantic: [B, C, N] features of the recording.
+            frame_mask: [B, N] bool, True = valid.
+            mel: [B, n_mels, N] log-mel of the same recording, from which the style is taken.
+            semantic_slice: [B, C, slice] an excerpt of `semantic` per item; the pitch predictor learns from true
+                features, and a whole batch of them would not fit in memory at 200 Hz.
+        """
+        text_mask_1, frame_mask_1 = text_mask.unsqueeze(1), frame_mask.unsqueeze(1)  # [B, 1, time]
+        style = self.style_encoder(mel, frame_mask)
+        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask_1, style)
+        posterior = self.posterior_encoder(semantic, frame_mask_1, style)
+        z = posterior.sample(mask=frame_mask_1)
+        z_prior = self.flow(z, frame_mask_1, style)
+
+        durations = align(log_likelihood(z_prior, token_prior), text_mask, frame_mask)
+        n_frames = semantic.shape[2]
+        return TTVTrainingOutput(
+            semantic=self.semantic_decoder(z, frame_mask_1, style),
+            log_f0=self.pitch_predictor(semantic_slice, style),
+            ctc_logits=self.phoneme_classifier(z),
+            duration_nll=self.duration_predictor(encoded, text_mask_1, durations, style),
+            posterior=posterior,
+            prior=DiagonalGaussian(
+                expand(token_prior.mean, durations, n_frames),
+                expand(token_prior.log_std, durations, n_frames),
+            ),
+            z_prior=z_prior,
+            durations=durations,
+        )
+
+    @torch.no_grad()
+    def infer(
+        self,
+        phoneme_ids: Tensor,
+        style: Tensor,
+        text_mask: Tensor | None = None,
+        noise_scale: float = 0.333,
+        duration_noise_scale: float = 1.0,
+        length_scale: float = 1.0,
+        pitch: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> TTVOutput:
+        """Reads a batch of texts.
+
+        Args:
+            phoneme_ids: [B, S] int64, blanks interspersed.
+            style: [B, C_style] of the prompt.
+            text_mask: [B, S] bool, True = valid; None = everything is valid.
+            noise_scale: spread of the latent around the prior's mean; 0.333 is robust, 0.667 livelier.
+            duration_noise_scale: spread of the durations.
+            length_scale: factor on every duration; 2 speaks half as fast.
+            pitch: accepted for models that need it; this one reads the prompt's pitch from `style`.
+            generator: source of the noise; a CPU generator gives the same draw on every device.
+
+        Raises:
+            ValueError: `length_scale` is not positive or `style` has another batch size or width.
+        """
+        if length_scale <= 0:
+            raise ValueError(f"length_scale must be positive, got {length_scale}")
+        if style.shape != (len(phoneme_ids), self.config.style.out):
+            expected = [len(phoneme_ids), self.config.style.out]
+            raise ValueError(f"style has shape {list(style.shape)}, expected {expected}")
+        if text_mask is None:
+            text_mask = torch.ones_like(phoneme_ids, dtype=torch.bool)
+        text_mask = text_mask.unsqueeze(1)  # [B, 1, S]
+        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask, style)
+        noise = DiagonalGaussian(encoded.new_zeros(len(style), 2, encoded.shape[2]), encoded.new_zeros(1))
+        noise = noise.sample(duration_noise_scale, generator=generator)
+        log_durations = self.duration_predictor.infer(encoded, text_mask, style, noise)
+        durations = torch.ceil(log_durations.exp() * text_mask[:, 0] * length_scale).long()
+
+        n_frames = max(int(durations.sum(1).max()), 1)
+        prior = DiagonalGaussian(
+            expand(token_prior.mean, durations, n_frames), expand(token_prior.log_std, durations, n_frames)
+        )
+        frame_mask = torch.arange(n_frames, device=style.device) < durations.sum(1, keepdim=True).clamp_min(1)
+        mask = frame_mask.unsqueeze(1)  # [B, 1, N]
+        z = self.flow.inverse(prior.sample(noise_scale, mask, generator), mask, style)
+        semantic = self.semantic_decoder(z, mask, style)
+        return TTVOutput(semantic, self.pitch_predictor(semantic, style, mask), durations, frame_mask)
+
+
+@torch.no_grad()
+def log_likelihood(z: Tensor, prior: DiagonalGaussian) -> Tensor:
+    """Log-density of every frame z [B, C, N] under the Gaussian of every token [B, C, S]: [B, S, N], in nats."""
+    with torch.autocast(z.device.type, enabled=False):
+        z, mean, log_std = z.float(), prior.mean.float(), prior.log_std.float()
+        precision = torch.exp(-2 * log_std).transpose(1, 2)  # [B, S, C]
+        mean = mean.transpose(1, 2)
+        constant = -0.5 * math.log(2 * math.pi) - log_std.transpose(1, 2) - 0.5 * mean**2 * precision
+        return constant.sum(2, keepdim=True) - 0.5 * precision @ z**2 + (mean * precision) @ z
