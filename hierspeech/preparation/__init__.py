@@ -1,0 +1,1 @@
+"""From corpora to what the recipes read: one stage a file."""

@@ -1,0 +1,167 @@
+"""Audio in and out of arrays: load, save, resample, loudness and silence. The only file that touches audio files.
+
+Waveforms here are mono float32 numpy arrays [T] in [-1, 1]; files are whatever libsndfile reads.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+WRITABLE = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+BLOCK_SAMPLES = 65536
+RATES_HZ = (1000, 768000)  # sample rates outside are broken headers, not recordings
+
+
+class AudioError(ValueError):
+    """A file or an array that is not usable audio; the message is one sentence for the user."""
+
+
+def load_audio(
+    path: str | os.PathLike, sample_rate: int | None = None, max_seconds: float | None = None
+) -> tuple[np.ndarray, int]:
+    """Reads a sound file as mono.
+
+    Args:
+        path: a file in any format libsndfile reads, at any rate and with any number of channels.
+        sample_rate: the rate to resample to; None keeps the file's own.
+        max_seconds: read no more than this much from the start, so that memory is bounded.
+    Returns:
+        wav float32 [T] (the mean of the channels) and its sample rate.
+    Raises:
+        AudioError: no such file, not audio, no samples, or samples that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(
+            f"{path}: {'is a folder, not a sound file' if path.is_dir() else 'no such sound file'}."
+        )
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+                raise AudioError(
+                    f"{path}: a sample rate of {rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]} Hz."
+                )
+            limit = -1 if max_seconds is None else int(max_seconds * rate)
+            wav = file.read(limit, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{path}: not a sound file that libsndfile can read ({error.error_string})."
+        ) from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if len(wav) == 0:
+        raise AudioError(f"{path}: the sound file holds no samples.")
+    wav = wav[:, 0] if wav.shape[1] == 1 else wav.mean(axis=1)
+    if not np.isfinite(wav).all():
+        raise AudioError(
+            f"{path}: the sound file holds samples that are not finite numbers (NaN or infinity)."
+        )
+    if sample_rate is not None and sample_rate != rate:
+        wav, rate = resample(wav, rate, sample_rate), sample_rate
+    return np.ascontiguousarray(wav, dtype=np.float32), rate
+
+
+def check_writable(path: str | os.PathLike) -> Path:
+    """Refuses an output path that could not be written, before any work is done for it; leaves nothing behind."""
+    path = Path(path)
+    if path.suffix.lower() not in WRITABLE:
+        raise AudioError(f"{path}: the output name must end in one of {', '.join(WRITABLE)}.")
+    if path.is_dir():
+        raise AudioError(f"{path}: is a folder, expected the name of a sound file to write.")
+    if not path.parent.is_dir():
+        raise AudioError(f"{path}: the folder {path.parent} does not exist.")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise AudioError(f"{path}: no permission to replace this file.")
+    temporary = _temporary(path)
+    try:  # permissions alone do not tell: the file system may be read-only, and root may write anywhere but there
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be written ({error.strerror}).") from error
+    return path
+
+
+def save_audio(path: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> None:
+    """Writes wav [T] as 16-bit WAV or FLAC, or OGG, by the name's ending; the file appears whole or not at all.
+
+    Samples beyond [-1, 1] are clipped, as 16 bits demand: see `set_loudness`. Raises AudioError for samples that
+    are not finite, an empty wav, or a place that cannot be written.
+    """
+    path = check_writable(path)
+    wav = np.asarray(wav, dtype=np.float32)
+    if wav.ndim != 1 or len(wav) == 0:
+        raise AudioError(f"{path}: expected a wav of shape [T] with T > 0, got {list(wav.shape)}.")
+    if not np.isfinite(wav).all():
+        raise AudioError(f"{path}: the samples to write are not all finite numbers.")
+    form, subtype = WRITABLE[path.suffix.lower()]
+    temporary = _temporary(path)
+    try:
+        with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=form) as file:
+            for start in range(
+                0, len(wav), BLOCK_SAMPLES
+            ):  # the Vorbis encoder overflows its stack on long arrays
+                file.write(wav[start : start + BLOCK_SAMPLES].clip(-1.0, 1.0))
+        os.replace(temporary, path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path}: cannot be written ({error}).") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+
+
+def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Band-limited resampling by soxr: wav [T] at from_rate Hz -> float32 [round(T * to_rate / from_rate)]."""
+    wav = np.asarray(wav, dtype=np.float32)
+    return wav if from_rate == to_rate else soxr.resample(wav, from_rate, to_rate)
+
+
+def set_loudness(wav: np.ndarray, rms_db: float = -23.0, peak: float = 0.95) -> np.ndarray:
+    """Scales wav [T] so that its loud parts have the wanted level, without ever clipping.
+
+    The level is the RMS in dB re full scale over the 20 ms blocks within 40 dB of the loudest (pauses do not count);
+    the gain is smaller where the highest sample would exceed `peak`. Silence is returned as it is.
+    """
+    wav = np.asarray(wav, dtype=np.float32)
+    highest = float(np.abs(wav).max(initial=0.0))
+    if highest == 0.0:
+        return wav
+    power = block_power(wav, max(1, min(len(wav), 320)))
+    active = power[power >= power.max() * 1e-4]
+    gain = 10 ** (rms_db / 20) / max(float(np.sqrt(active.mean())), 1e-9)
+    return wav * np.float32(min(gain, peak / highest))
+
+
+def block_power(wav: np.ndarray, block: int) -> np.ndarray:
+    """Mean square of every whole block of `block` samples of wav [T] -> float64 [T // block]."""
+    wav = wav[: len(wav) // block * block].astype(np.float64)
+    return np.square(wav).reshape(-1, block).mean(axis=1)
+
+
+def trim_silence(
+    wav: np.ndarray,
+    sample_rate: int,
+    below_peak_db: float = 40.0,
+    floor_db: float = -60.0,
+    margin_ms: float = 50.0,
+) -> np.ndarray:
+    """Cuts leading and trailing silence off wav [T]; an all-silent wav gives an empty array.
+
+    A 20 ms block is silent if its RMS lies `below_peak_db` under the loudest block, or under `floor_db` re full scale.
+    `margin_ms` of what surrounds the first and last loud block is kept.
+    """
+    block = max(1, sample_rate // 50)
+    power = block_power(wav, block)
+    threshold = max(power.max(initial=0.0) * 10 ** (-below_peak_db / 10), 10 ** (floor_db / 10))
+    loud = np.flatnonzero(power >= threshold)
+    if len(loud) == 0:
+        return wav[:0]
+    margin = int(margin_ms * sample_rate / 1000)
+    return wav[max(0, loud[0] * block - margin) : (loud[-1] + 1) * block + margin]

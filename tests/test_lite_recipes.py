@@ -1,0 +1,64 @@
+"""The recipes of the shipped voice through the real train.py: two steps each, on a generated pack."""
+
+import numpy as np
+import pytest
+import torch
+import train
+
+from hierspeech.synthesizer.model import HierSpeech
+from speech.semantic.phonetic import PhoneticEncoder
+from make_pack import make_pack
+from ttv.aligned import AlignedTTV
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lite")
+    make_pack(folder / "pack")
+    run(folder, "phonetic")
+    return folder
+
+
+def run(folder, name, *more):
+    arguments = [f"data.pack={folder / 'pack'}", f"train.runs_folder={folder / 'runs'}", *more]
+    assert train.main([f"configs/tiny/{name}.yaml", *arguments]) == 0
+    return folder / "runs" / f"tiny_{name}" / "step_00000002"
+
+
+def test_phonetic_encoder(workplace):
+    encoder = PhoneticEncoder.from_pretrained(workplace / "runs/tiny_phonetic/step_00000002")
+    assert encoder(torch.randn(2, 16000)).shape == (2, 8, 50)
+
+
+def test_aligned_ttv(workplace):
+    model = AlignedTTV.from_pretrained(run(workplace, "aligned_ttv"))
+    out = model.infer(torch.randint(1, 60, (1, 9)), torch.randn(1, 8), pitch=torch.tensor([[5.0, 0.2]]))
+    assert out.semantic.shape[1] == 8 and out.semantic.isfinite().all()
+
+
+def test_synthesizer(workplace):
+    phonetic = workplace / "runs/tiny_phonetic/step_00000002"
+    model = HierSpeech.from_pretrained(run(workplace, "synthesizer", f"recipe.semantic_encoder={phonetic}"))
+    wav = model.infer(torch.randn(1, 8, 11), torch.full((1, 1, 44), 5.0), torch.randn(1, 8))
+    assert wav.shape == (1, 1, 3520) and wav.isfinite().all()
+
+
+def test_a_pack_of_another_encoder_is_refused(workplace, capsys):
+    arguments = ["model.semantic.layer=2", f"data.pack={workplace / 'pack'}", f"train.runs_folder={workplace / 'no'}"]
+    assert train.main(["configs/tiny/aligned_ttv.yaml", *arguments]) == 2
+    assert "semantic features of" in capsys.readouterr().err
+
+
+def test_a_speed_changes_pitch_and_target_alike(workplace):
+    from hierspeech.synthesizer.data import DataConfig, Pieces
+    from speech.f0 import extract_f0
+    from speech.training import TrainConfig
+
+    data = DataConfig(str(workplace / "pack"), seconds=0.4, context_seconds=0.4, prompt_seconds=0.5, speeds=[1.25])
+    pieces = Pieces(data, TrainConfig(batch_size=1), 8)
+    # the second half of the generated utterances is a voiced tone
+    examples = [pieces.example(1, np.random.default_rng(seed)) for seed in range(20)]
+    voiced = next(e for e in examples if (e["f0"] > 0).all())
+    tracked = extract_f0(voiced["wav"][0])
+    assert np.median(tracked[tracked > 0]) == pytest.approx(np.median(voiced["f0"]), rel=0.02)
+    assert np.median(voiced["f0"]) == pytest.approx(140 * 1.25, rel=0.01)
