@@ -16,10 +16,10 @@ class Progress:
     `throughput/steps_per_second`, `throughput/audio_seconds_per_second`, `validation/name`.
     """
 
-    def __init__(self, run_folder: Path, step: int, config: Any, main: bool):
-        self.config, self.main = config, main
+    def __init__(self, run_folder: Path, step: int, config: Any, accelerator: Any):
+        self.config, self.accelerator, self.main = config, accelerator, accelerator.is_main_process
         self.writer = None
-        if main and config.tensorboard:
+        if self.main and config.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             # points beyond the resumed step belong to a run that was killed before it saved them
@@ -69,6 +69,9 @@ class Progress:
             name: float(total.item() if isinstance(total, torch.Tensor) else total) / self._counts[name]
             for name, total in self._sums.items()
         }
+        if self.accelerator.num_processes > 1:  # each has seen its own share of the batches
+            mean = self.accelerator.reduce(torch.tensor(list(means.values())).to(self.accelerator.device), "mean")
+            means = dict(zip(means, mean.tolist(), strict=True))
         rate, audio_rate = self._steps / elapsed, self._seconds / elapsed
         self._sums, self._counts, self._seconds, self._steps = {}, {}, 0.0, 0
         if not self.main:

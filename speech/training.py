@@ -168,7 +168,7 @@ def fit(
     recipe.modules.update({name: accelerator.prepare_model(m) for name, m in plain.items() if name in losses})
     for module in recipe.modules.values():
         module.train()
-    progress = Progress(run_folder, state.step, config, accelerator.is_main_process)
+    progress = Progress(run_folder, state.step, config, accelerator)
     saved = state.step
     deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
 

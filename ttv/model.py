@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from speech.checkpoint import Pretrained
 from speech.modules.alignment import align, expand
 from speech.modules.duration import StochasticDurationPredictor
+from speech.modules import flow
 from speech.modules.flow import TransformerFlow
 from speech.modules.gaussian import DiagonalGaussian
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
@@ -25,15 +26,10 @@ from ttv.text_encoder import TextEncoder, TextEncoderConfig
 
 
 @dataclass
-class FlowConfig:
+class FlowConfig(flow.FlowConfig):
     """Sizes of the flow between posterior and prior."""
 
     heads: int = 4
-    n_flows: int = 4
-    n_blocks: int = 3
-    kernel_size: int = 5
-    mlp_ratio: int = 4
-    dropout: float = 0.1
 
 
 @dataclass
@@ -94,16 +90,16 @@ class TTV(nn.Module, Pretrained):
         self.style_encoder = StyleEncoder(config.style)
         self.text_encoder = TextEncoder(config.text, hidden, style_dim)
         self.posterior_encoder = PosteriorEncoder(config.posterior, semantic_dim, hidden, style_dim)
-        flow = config.flow
+        sizes = config.flow
         self.flow = TransformerFlow(
             hidden,
             style_dim,
-            flow.heads,
-            flow.n_flows,
-            flow.n_blocks,
-            flow.kernel_size,
-            flow.mlp_ratio,
-            flow.dropout,
+            sizes.heads,
+            sizes.n_flows,
+            sizes.n_blocks,
+            sizes.kernel_size,
+            sizes.mlp_ratio,
+            sizes.dropout,
         )
         self.semantic_decoder = SemanticDecoder(config.decoder, hidden, semantic_dim, style_dim)
         self.pitch_predictor = PitchPredictor(config.pitch, semantic_dim, style_dim)

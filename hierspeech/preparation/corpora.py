@@ -7,23 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from speech.data import Utterance, read_filelist
+
 ADULT_AGE = 15
 
 
-@dataclass
-class Utterance:
-    """One recording: where it is, who speaks, what is said (empty if not known)."""
+@dataclass(frozen=True)
+class Recording(Utterance):
+    """An utterance and what its corpus says of it."""
 
-    id: str
-    wav: str
-    speaker: str
-    language: str
-    text: str
     split: str = "train"
     source: str = ""
 
 
-def read_manifest(folder: Path, language: str = "en-us") -> list[Utterance]:
+def read_manifest(folder: Path, language: str = "en-us") -> list[Recording]:
     """A folder with `manifest.csv`: path|speaker|source|licence|seconds|age|gender|split|transcript.
 
     Children are left out: at a few hundred adult speakers their voices are too far from all others to be learned.
@@ -31,7 +28,7 @@ def read_manifest(folder: Path, language: str = "en-us") -> list[Utterance]:
     with open(folder / "manifest.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="|", quoting=csv.QUOTE_NONE))
     return [
-        Utterance(
+        Recording(
             id=str(Path(row["path"]).with_suffix("")),
             wav=str(folder / row["path"]),
             # a label that stands for "somebody" is no speaker: each such recording is its own
@@ -46,21 +43,21 @@ def read_manifest(folder: Path, language: str = "en-us") -> list[Utterance]:
     ]
 
 
-def read_ljspeech(folder: Path, language: str = "en-us") -> list[Utterance]:
+def read_ljspeech(folder: Path, language: str = "en-us") -> list[Recording]:
     """LJSpeech's layout: metadata.csv (id|raw text|normalised text) beside wavs/."""
     lines = (folder / "metadata.csv").read_text(encoding="utf-8").splitlines()
     rows = [line.split("|") for line in lines if line.strip()]
     return [
-        Utterance(row[0], str(folder / "wavs" / f"{row[0]}.wav"), "LJ", language, row[-1], source="ljspeech")
+        Recording(row[0], str(folder / "wavs" / f"{row[0]}.wav"), "LJ", language, row[-1], source="ljspeech")
         for row in rows
     ]
 
 
-def read_folder(folder: Path, language: str = "en-us") -> list[Utterance]:
+def read_folder(folder: Path, language: str = "en-us") -> list[Recording]:
     """Any folder of recordings: the parent folder's name is the speaker, NAME.txt beside NAME.wav the text."""
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3"))
     return [
-        Utterance(
+        Recording(
             id=str(path.relative_to(folder).with_suffix("")),
             wav=str(path),
             speaker=path.parent.name,
@@ -72,23 +69,17 @@ def read_folder(folder: Path, language: str = "en-us") -> list[Utterance]:
     ]
 
 
-def read_filelist(path: Path, language: str = "en-us") -> list[Utterance]:
-    """A filelist: one `id|wav|speaker|language|text` a line (filelists/README.md)."""
-    utterances = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        cells = line.split("|", 4)
-        if len(cells) != 5 or not cells[0] or not cells[1]:
-            raise ValueError(f"{path}:{number}: expected id|wav|speaker|language|text, got {line[:80]!r}")
-        name, wav, speaker, spoken, text = cells
-        utterances.append(Utterance(name, wav, speaker or name, spoken or language, text, source=path.stem))
-    return utterances
+def read_list(path: Path, language: str = "en-us") -> list[Recording]:
+    """A filelist (filelists/README.md); an empty speaker is one of its own, an empty language the given one."""
+    return [
+        Recording(u.id, u.wav, u.speaker or u.id, u.language or language, u.text, source=path.stem)
+        for u in read_filelist(path)
+    ]
 
 
-CORPORA: dict[str, Callable[[Path, str], list[Utterance]]] = {
+CORPORA: dict[str, Callable[[Path, str], list[Recording]]] = {
     "manifest": read_manifest,
     "ljspeech": read_ljspeech,
     "folder": read_folder,
-    "filelist": read_filelist,
+    "filelist": read_list,
 }

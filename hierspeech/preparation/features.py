@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hierspeech.preparation.alignment import Aligner
-from hierspeech.preparation.corpora import Utterance
+from hierspeech.preparation.corpora import Recording
 from speech.audio import AudioError, load_audio, set_loudness, trim_silence
 from speech.packs import Pack, write_arrays, write_utterances
 
@@ -26,7 +26,7 @@ MIN_SECONDS, MAX_SECONDS = 0.8, 35.0
 RMS_DB = -23.0
 
 
-def prepare(utterances: list[Utterance], folder: Path, processes: int = 1) -> Counter:
+def prepare(utterances: list[Recording], folder: Path, processes: int = 1) -> Counter:
     """Make (or go on with) the pack in `folder`; returns how many utterances were kept or dropped, and why."""
     counts: Counter = Counter()
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
@@ -47,7 +47,7 @@ def prepare(utterances: list[Utterance], folder: Path, processes: int = 1) -> Co
     return counts
 
 
-def _audio_stage(utterances: list[Utterance], folder: Path, pool, counts: Counter) -> None:
+def _audio_stage(utterances: list[Recording], folder: Path, pool, counts: Counter) -> None:
     loaded, kept = pool.imap(_load, [u.wav for u in utterances], chunksize=8), []
 
     def rows() -> Iterator[tuple[np.ndarray]]:

@@ -18,24 +18,12 @@ from hierspeech.synthesizer.posterior import PosteriorConfig, PosteriorEncoder
 from hierspeech.synthesizer.prosody import ProsodyConfig, ProsodyDecoder
 from hierspeech.synthesizer.source import SourceConfig, SourceNetwork
 from speech.checkpoint import Pretrained
-from speech.modules.flow import TransformerFlow
+from speech.modules.flow import FlowConfig, TransformerFlow
 from speech.modules.gaussian import DiagonalGaussian
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
 from speech.modules.style_pooling import StylePooling, StylePoolingConfig
 from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
-
-
-@dataclass
-class FlowConfig:
-    """Sizes of both flows; see `TransformerFlow`. With `n_flows` 0 the flows are the identity."""
-
-    n_flows: int = 4
-    n_blocks: int = 3
-    heads: int = 2
-    kernel_size: int = 5
-    mlp_ratio: int = 4
-    dropout: float = 0.1
 
 
 @dataclass

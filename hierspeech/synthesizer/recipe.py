@@ -33,6 +33,7 @@ class RecipeConfig:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     adversarial_from: int = 0  # steps before it train on the mel loss alone
     adversarial_seconds: float = 0.5  # piece of the target that the discriminators see
+    adversarial_gain: float = 1.0  # on what the discriminators see: quiet speech leaves them at chance for long
     mel_sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # STFT sizes of the mel loss
     perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
 
@@ -83,7 +84,8 @@ class Recipe:
         adversarial = step >= self.recipe.adversarial_from
         if adversarial:
             start = int(torch.randint(0, wav.shape[-1] - self.adversarial_samples + 1, (1,)))
-            real, fake = (x[..., start : start + self.adversarial_samples] for x in (wav, wav_hat))
+            gain = self.recipe.adversarial_gain
+            real, fake = (x[..., start : start + self.adversarial_samples] * gain for x in (wav, wav_hat))
             discriminator = self.modules["discriminator"]
             yield "discriminator", {"adversarial": discriminator_loss(*judge_both(discriminator, real, fake.detach()))}
         zero = wav_hat.new_zeros(())

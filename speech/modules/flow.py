@@ -4,6 +4,8 @@ The couplings shift one half of the channels by a function of the other half, wi
 zero. The transformer blocks inside work on [B, N, C].
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -92,6 +94,18 @@ class TransformerCoupling(nn.Module):
         for block in self.blocks:
             h = block(h, mask.transpose(1, 2), code, official_padding)
         return self.post(h.transpose(1, 2)) * mask
+
+
+@dataclass
+class FlowConfig:
+    """Sizes of a `TransformerFlow`; with `n_flows` 0 it is the identity."""
+
+    n_flows: int = 4
+    n_blocks: int = 3
+    heads: int = 2
+    kernel_size: int = 5
+    mlp_ratio: int = 4
+    dropout: float = 0.1
 
 
 class TransformerFlow(nn.Module):
