@@ -1,0 +1,1 @@
+"""Pipelines: trained models composed into what a user asks for."""

@@ -1,0 +1,120 @@
+"""What the scripts share: one-sentence errors, options that several of them have, text input, progress.
+
+Nothing heavy is imported at the top: wrong arguments are answered before torch is loaded.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+DEFAULT_VOICE = "lite"
+OUTPUT_RATES = (16000, 24000, 48000)  # Hz
+MAX_TEXT_BYTES = 1_000_000
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one sentence too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see --help).")
+
+
+def run(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: list[str] | None
+) -> int:
+    """Parses and works; returns the exit code: 0, 2 with one sentence on stderr for bad input, 130 if interrupted."""
+    try:
+        work(parser.parse_args(argv))
+    except (ValueError, OSError) as error:  # OSError: a name too long for the file system, for example
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted, nothing written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -> None:
+    """--voice, --device and --output-sr; with `synthesis` also --ref, --noise-scale and --seed."""
+    if synthesis:
+        parser.add_argument(
+            "--ref",
+            metavar="FILE|NAME",
+            help="whose voice: a recording, or a saved prompt's name (default: the first)",
+        )
+        parser.add_argument(
+            "--noise-scale", type=float, help="0 even, 0.333 robust, 0.667 lively (default: the voice's)"
+        )
+        parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal sound (default: 0)")
+    parser.add_argument(
+        "--voice", default=DEFAULT_VOICE, help="name, folder or hub id (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--output-sr",
+        type=int,
+        choices=OUTPUT_RATES,
+        default=16000,
+        help="sample rate in Hz (default: %(default)s)",
+    )
+
+
+def check_paths(output: str, *inputs: str | None) -> None:
+    """Refuses an unwritable output, and one that would replace an input, before any work is done for it."""
+    from speech.audio import check_writable
+
+    path = check_writable(output)
+    for name in inputs:
+        if name is not None and path.exists() and Path(name).exists() and path.samefile(name):
+            raise ValueError(f"{output}: the output would replace the input.")
+
+
+def check_input(name: str) -> None:
+    """Refuses a sound file that is not there, before any work is done for it."""
+    if not Path(name).is_file():
+        raise ValueError(
+            f"{name}: {'is a folder, not a sound file' if Path(name).is_dir() else 'no such sound file'}."
+        )
+
+
+def read_text(text: str | None, text_file: str | None) -> str:
+    """The text of the command line, of a UTF-8 file, or of standard input ("-" for either)."""
+    if text is not None and text != "-":
+        return text
+    name = "standard input" if "-" in (text, text_file) else str(text_file)
+    try:
+        if name == "standard input":
+            content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+        else:
+            with open(name, "rb") as file:
+                content = file.read(MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{name}: the text cannot be read ({error.strerror}).") from error
+    if len(content) > MAX_TEXT_BYTES:
+        raise ValueError(f"{name}: the text is longer than {MAX_TEXT_BYTES} bytes.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name}: not a text in UTF-8 (byte {error.start} is {content[error.start]:#04x})."
+        ) from error
+
+
+def say(message: str) -> None:
+    """Prints to standard output, whatever its encoding."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(message.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def progress_line(what: str) -> Callable[[int, int], None] | None:
+    """Counts up on one line of a terminal; None where nobody watches."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        if total > 1:
+            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show

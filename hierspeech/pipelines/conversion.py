@@ -1,0 +1,148 @@
+"""Voice conversion: the words and the melody of one recording in the voice of another (HierSpeech++ section 3.5; spec 8.2).
+
+Shapes: T samples, N frames at 50 Hz, F = 4N pitch frames at 200 Hz.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hierspeech.pipelines.output import Speech, check_output_rate, finish
+from hierspeech.pipelines.prompt import (
+    F0_MAX_HZ,
+    RMS_DB,
+    Reference,
+    VoicePrompt,
+    as_prompt,
+    check_recording,
+    pitch_range,
+    read_recording,
+)
+from hierspeech.pipelines.tts import NOISE_SCALES, check_range, make_generator
+from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
+from speech.audio import block_power, resample, set_loudness
+from speech.f0 import extract_f0
+from speech.semantic.encoder import PUBLISHED_UNIT
+
+MIN_SECONDS = 0.1  # of sound in the source
+MAX_SECONDS = 3600.0  # a longer source is refused rather than cut
+PIECE_SECONDS = (10.0, 20.0)  # long sources are converted in pieces, cut where it is quietest between these
+MAX_SPREAD = 3.0  # a monotonous source is not stretched further than this to reach the target's pitch range
+F0_LIMITS_HZ = (40.0, 1000.0)
+
+
+class VoiceConversion:
+    """Speaks a recording again in another voice.
+
+    >>> VoiceConversion.from_pretrained("lite")("source.wav", "target.wav").save("converted.wav")
+    """
+
+    def __init__(self, voice: Voice):
+        self.voice = voice
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto"
+    ) -> "VoiceConversion":
+        """Loads a voice: a folder, a shipped name ("lite"), or a hub id; device "auto", "cpu", "cuda" or "cuda:N"."""
+        return cls(load_voice(name, device))
+
+    def __call__(
+        self,
+        source: str | os.PathLike | np.ndarray,
+        reference: Reference = None,
+        noise_scale: float | None = None,
+        seed: int | None = None,
+        output_sample_rate: int = 16000,
+        sample_rate: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Speech:
+        """Converts a recording; the result is as long as the source.
+
+        Args:
+            source: a sound file or samples [T].
+            reference: the voice to speak with, as for `TextToSpeech`.
+            noise_scale: 0 is the most even, 0.333 robust; None is the voice's default.
+            seed: equal seeds give equal speech; None is a new one every time.
+            output_sample_rate: 16000, 24000 or 48000 Hz.
+            sample_rate: rate in Hz of `source` and `reference` where they are arrays (default: the voice's).
+            progress: called with (pieces done, pieces in all).
+        Raises:
+            ValueError: an unusable source or reference, or an argument outside its range, in one sentence.
+        """
+        voice = self.voice
+        noise_scale = voice.description.noise_scale if noise_scale is None else noise_scale
+        check_range("noise scale", noise_scale, NOISE_SCALES)
+        check_output_rate(output_sample_rate)
+        wav = self._read(source, sample_rate)
+        prompt = as_prompt(reference, voice, sample_rate)
+        generator = make_generator(seed)
+        source_range = pitch_range(extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ))
+        bounds = piece_bounds(wav, voice.sample_rate)
+        pieces = []
+        for done, (start, stop) in enumerate(bounds, 1):
+            pieces.append(self.convert(wav[start:stop], source_range, prompt, noise_scale, generator))
+            if progress:
+                progress(done, len(bounds))
+        return finish(np.concatenate(pieces), voice, output_sample_rate)
+
+    @torch.inference_mode()
+    def convert(
+        self,
+        wav: np.ndarray,
+        source_range: tuple[float, float],
+        prompt: VoicePrompt,
+        noise_scale: float = 0.333,
+        generator: torch.Generator | None = None,
+    ) -> np.ndarray:
+        """One piece of the source, wav [T] at the voice's rate, whose pitch range is known -> wav [T]."""
+        voice, device = self.voice, self.voice.device
+        padded = np.pad(wav, (0, PUBLISHED_UNIT - len(wav) % PUBLISHED_UNIT))
+        f0 = extract_f0(padded, voice.sample_rate, f0_max=F0_MAX_HZ)
+        f0 = move_pitch(f0, source_range, (prompt.log_f0_mean, prompt.log_f0_std))
+        semantic = voice.semantic_encoder(torch.from_numpy(padded)[None].to(device))  # [1, C, N]
+        wav_hat = voice.synthesizer.infer(
+            semantic,
+            torch.from_numpy(np.log(f0 + 1)).to(device)[None, None, : 4 * semantic.shape[-1]],
+            prompt.synthesizer_style.to(device),
+            noise_scale=noise_scale,
+            generator=generator,
+        )
+        return wav_hat[0, 0, : len(wav)].float().cpu().numpy()
+
+    def _read(self, source: str | os.PathLike | np.ndarray, own_rate: int | None) -> np.ndarray:
+        rate = self.voice.sample_rate
+        wav, own_rate, name = read_recording(source, own_rate or rate, MAX_SECONDS + 1)
+        if len(wav) > MAX_SECONDS * own_rate:
+            raise ValueError(f"{name}: the source is longer than {MAX_SECONDS / 60:g} minutes.")
+        check_recording(wav, own_rate, name, MIN_SECONDS)
+        return set_loudness(resample(wav, own_rate, rate), RMS_DB)
+
+
+def move_pitch(f0: np.ndarray, source: tuple[float, float], target: tuple[float, float]) -> np.ndarray:
+    """Gives f0 [F] in Hz the target's mean and deviation of ln F0 over voiced frames; unvoiced frames stay 0.
+
+    With no pitch range on either side (mean 0: too few voiced frames) f0 is returned as it is.
+    """
+    if source[0] <= 0 or target[0] <= 0:
+        return f0
+    spread = np.clip(target[1] / max(source[1], 1e-3), 1 / MAX_SPREAD, MAX_SPREAD)
+    voiced = f0 > 0
+    log_f0 = (np.log(np.where(voiced, f0, 1.0)) - source[0]) * spread + target[0]
+    return np.where(voiced, np.exp(log_f0).clip(*F0_LIMITS_HZ), 0.0).astype(np.float32)
+
+
+def piece_bounds(wav: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
+    """Cuts wav [T] into pieces of at most 20 s, where it is quietest; (start, stop) of each, in samples."""
+    shortest, longest = (int(seconds * sample_rate) for seconds in PIECE_SECONDS)
+    block = sample_rate // 50
+    bounds, start = [], 0
+    while len(wav) - start > longest:
+        power = block_power(wav[start + shortest : start + longest], block)
+        stop = start + shortest + int(power.argmin()) * block + block // 2
+        bounds.append((start, stop))
+        start = stop
+    return [*bounds, (start, len(wav))]

@@ -1,0 +1,54 @@
+"""Super-resolution: 16 kHz speech -> 24 or 48 kHz (HierSpeech++ section 3.4; spec 8.3)."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from hierspeech.pipelines.output import PEAK, Speech, change_rate, check_output_rate
+from hierspeech.pipelines.prompt import check_recording, read_recording
+from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
+from speech.audio import resample
+
+
+class SuperResolution:
+    """Raises the sample rate of a recording: by the voice's SpeechSR, or by plain resampling where it has none.
+
+    >>> SuperResolution.from_pretrained("lite")("old.wav", output_sample_rate=48000).save("new.wav")
+    """
+
+    def __init__(self, voice: Voice):
+        self.voice = voice
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto"
+    ) -> "SuperResolution":
+        """Loads a voice: a folder, a shipped name ("lite"), or a hub id; device "auto", "cpu", "cuda" or "cuda:N"."""
+        return cls(load_voice(name, device))
+
+    def __call__(
+        self,
+        recording: str | os.PathLike | np.ndarray,
+        output_sample_rate: int = 48000,
+        sample_rate: int | None = None,
+    ) -> Speech:
+        """Converts a recording, at its own level (lowered only where a peak would exceed 0.95 of full scale).
+
+        Args:
+            recording: a sound file or samples [T]; what it has above 8 kHz is replaced if the voice has a model.
+            output_sample_rate: 16000, 24000 or 48000 Hz.
+            sample_rate: rate in Hz of `recording` if it is an array (default: the voice's).
+        Raises:
+            ValueError: an unusable recording, or another rate.
+        """
+        check_output_rate(output_sample_rate)
+        voice = self.voice
+        wav, rate, name = read_recording(recording, sample_rate or voice.sample_rate)
+        check_recording(wav, rate, name, min_seconds=0.0)
+        if voice.speechsr(output_sample_rate) is None:
+            wav = resample(wav, rate, output_sample_rate)
+        else:
+            wav = change_rate(resample(wav, rate, voice.sample_rate), voice, output_sample_rate)
+        highest = float(np.abs(wav).max())
+        return Speech(wav * np.float32(min(1.0, PEAK / highest)), output_sample_rate)

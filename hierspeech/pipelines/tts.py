@@ -1,0 +1,179 @@
+"""Text to speech: text and a reference voice in, speech out (HierSpeech++ section 3; spec 8.1).
+
+Shapes: T samples, S phonemes, N frames at 50 Hz, C channels.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hierspeech.pipelines.output import Speech, check_output_rate, finish
+from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
+from speech.text.chunking import split_text
+from speech.text.frontend import text_to_phonemes
+from speech.text.tokenizer import get_tokenizer
+
+SPEEDS = (0.25, 4.0)
+NOISE_SCALES = (0.0, 2.0)
+PAUSE_SECONDS = 0.2  # between sentences, besides the silence they end with
+FADE_SECONDS = 0.005  # at both ends of a sentence, so that joints do not click
+# A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
+NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
+
+
+class TextToSpeech:
+    """Speaks text in the voice of a reference recording.
+
+    >>> speech = TextToSpeech.from_pretrained("lite")("Good morning.", "someone.wav")
+    >>> speech.save("good_morning.wav")
+    """
+
+    def __init__(self, voice: Voice):
+        self.voice = voice
+        self.tokenizer = get_tokenizer(voice.ttv.config.tokenizer)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto"
+    ) -> "TextToSpeech":
+        """Loads a voice: a folder, a shipped name ("lite"), or a hub id; device "auto", "cpu", "cuda" or "cuda:N"."""
+        return cls(load_voice(name, device))
+
+    def __call__(
+        self,
+        text: str,
+        reference: Reference = None,
+        language: str | None = None,
+        speed: float = 1.0,
+        noise_scale: float | None = None,
+        seed: int | None = None,
+        output_sample_rate: int = 16000,
+        sample_rate: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Speech:
+        """Speaks a text of any length, sentence by sentence.
+
+        Args:
+            text: what to say.
+            reference: whose voice: a sound file, samples [T], a VoicePrompt, a saved prompt's file or shipped name;
+                None is the voice's first shipped prompt.
+            language: of the text, "en-us" or any espeak language; None is the voice's own.
+            speed: 2 is twice as fast; 0.25 to 4.
+            noise_scale: 0 is the most even, 0.333 robust, 0.667 livelier; None is the voice's default.
+            seed: equal seeds give equal speech; None is a new one every time.
+            output_sample_rate: 16000, 24000 or 48000 Hz.
+            sample_rate: rate of `reference` in Hz if it is an array of samples (default: the voice's).
+            progress: called with (sentences done, sentences in all).
+        Raises:
+            ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
+        """
+        noise_scale = self.voice.description.noise_scale if noise_scale is None else noise_scale
+        check_range("speed", speed, SPEEDS)
+        check_range("noise scale", noise_scale, NOISE_SCALES)
+        check_output_rate(output_sample_rate)
+        sentences, unknown = self.encode(text, language)
+        prompt = as_prompt(reference, self.voice, sample_rate)
+        generator = make_generator(seed)
+        rate = self.voice.sample_rate
+        pause = np.zeros(int(PAUSE_SECONDS / speed * rate), np.float32)
+        pieces: list[np.ndarray] = []
+        for done, phoneme_ids in enumerate(sentences, 1):
+            wav = fade(
+                self.speak(phoneme_ids, prompt, speed, noise_scale, generator), int(FADE_SECONDS * rate)
+            )
+            pieces += [pause, wav] if pieces else [wav]
+            if progress:
+                progress(done, len(sentences))
+        return finish(np.concatenate(pieces), self.voice, output_sample_rate, unknown)
+
+    def prompt(self, reference: Reference, sample_rate: int | None = None) -> VoicePrompt:
+        """Listens to a reference once, for many texts."""
+        return as_prompt(reference, self.voice, sample_rate)
+
+    def encode(self, text: str, language: str | None = None) -> tuple[list[list[int]], list[str]]:
+        """Text -> phoneme ids of its sentences, and the symbols that have none.
+
+        Raises:
+            ValueError: nothing to speak, or an unknown language.
+        """
+        if not text.strip():
+            raise ValueError("the text is empty, expected something to say.")
+        description = self.voice.description
+        language = language or description.language
+        normalizer = description.normalizer if language == description.language else None
+        sentences: list[list[int]] = []
+        unknown: list[str] = []
+        for sentence in split_text(text, description.max_chars):
+            phonemes = text_to_phonemes(sentence, language, normalizer)
+            encoded = self.tokenizer.encode(phonemes)
+            unknown += phonemes.dropped + encoded.unknown
+            if encoded.ids:
+                sentences.append(encoded.ids)
+        if not sentences:
+            shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
+            raise ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
+        return sentences, list(dict.fromkeys(unknown))
+
+    @torch.inference_mode()
+    def speak(
+        self,
+        phoneme_ids: list[int],
+        prompt: VoicePrompt,
+        speed: float = 1.0,
+        noise_scale: float = 0.333,
+        generator: torch.Generator | None = None,
+    ) -> np.ndarray:
+        """The chain of the paper for one sentence: phoneme ids -> semantic features and F0 -> wav [T]."""
+        voice, device = self.voice, self.voice.device
+        pitch = (prompt.log_f0_mean, prompt.log_f0_std) if prompt.has_pitch else NEUTRAL_PITCH
+        out = voice.ttv.infer(
+            torch.tensor([phoneme_ids], device=device),
+            prompt.ttv_style.to(device),
+            noise_scale=noise_scale,
+            length_scale=1.0 / speed,
+            pitch=torch.tensor([pitch], device=device),
+            generator=generator,
+        )
+        wav = voice.synthesizer.infer(
+            out.semantic,
+            clip_pitch(out.log_f0, voice.description.f0_floor_hz),
+            prompt.synthesizer_style.to(device),
+            out.frame_mask,
+            noise_scale=noise_scale,
+            generator=generator,
+        )
+        return wav[0, 0].float().cpu().numpy()
+
+
+def clip_pitch(log_f0: Tensor, floor_hz: float) -> Tensor:
+    """log(F0 + 1) [B, 1, 4N] with values under ln(floor) set to 0, unvoiced (the published pipeline's rule)."""
+    return torch.where(log_f0 < math.log(floor_hz), 0.0, log_f0)
+
+
+def make_generator(seed: int | None) -> torch.Generator:
+    """A CPU generator, whose numbers are the same whatever device the models run on."""
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed}: expected a whole number from 0 to {2**63 - 1}.")
+    generator = torch.Generator()
+    return generator.manual_seed(generator.seed() if seed is None else seed)
+
+
+def check_range(name: str, value: float, limits: tuple[float, float]) -> None:
+    """One-sentence ValueError for a number that is not within the limits (NaN never is)."""
+    if not limits[0] <= value <= limits[1]:
+        raise ValueError(f"{name} {value:g}: expected a number from {limits[0]:g} to {limits[1]:g}.")
+
+
+def fade(wav: np.ndarray, samples: int) -> np.ndarray:
+    """wav [T] with a linear fade in and out over the given number of samples."""
+    samples = min(samples, len(wav) // 2)
+    ramp = np.arange(1, samples + 1, dtype=np.float32) / (samples + 1)
+    wav = wav.copy()
+    wav[:samples] *= ramp
+    wav[len(wav) - samples :] *= ramp[::-1]
+    return wav

@@ -1,0 +1,232 @@
+"""A voice: a folder of trained models that fit together, with saved prompts; loaded part by part when first needed.
+
+voice.json  {"format": 1, "name": "lite", "language": "en-us", "ttv": "ttv", "synthesizer": "synthesizer",
+             "semantic_encoder": "phonetic", "speechsr": {"48000": "speechsr"}, "prompts": ["anna"], ...}
+ttv/ synthesizer/ phonetic/ speechsr/     what `save_pretrained` wrote
+prompts/anna.safetensors                  `VoicePrompt`s made with exactly these models
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+
+from speech.checkpoint import read_config
+from speech.config import build
+
+DEFAULT_VOICE = "lite"
+VOICES_FOLDER = Path(__file__).resolve().parent.parent / "voices"  # the voices that ship with the package
+FORMAT = 1
+
+
+@dataclass
+class VoiceDescription:
+    """The content of `voice.json`."""
+
+    name: str
+    ttv: str  # folders, relative to the voice's
+    synthesizer: str
+    semantic_encoder: str  # a folder of the voice, or a name of ENCODERS whose weights come from elsewhere
+    format: int = FORMAT
+    version: int = 1  # counts the trainings: saved prompts fit one version only
+    language: str = "en-us"
+    normalizer: str | None = None  # of texts in that language; "english_cleaners2" is the published one
+    speechsr: dict[str, str] = field(default_factory=dict)  # output sample rate -> folder
+    prompts: list[str] = field(default_factory=list)  # the first one is the default reference
+    max_chars: int = 200  # longest piece of text spoken at once
+    noise_scale: float = 0.333  # 0.333 is robust, 0.667 livelier (HierSpeech++ README)
+    # The published text-to-vec never says an F0 under 55 Hz on purpose: lower values are unvoiced (section 5.4).
+    f0_floor_hz: float = 55.0
+
+    def __post_init__(self):
+        if self.format != FORMAT:
+            raise ValueError(
+                f"voice.json has format {self.format}, this version of the code reads format {FORMAT}."
+            )
+        for part in (
+            self.ttv,
+            self.synthesizer,
+            self.semantic_encoder,
+            *self.speechsr.values(),
+            *self.prompts,
+        ):
+            if not re.fullmatch(r"\w[\w.+-]*", part):
+                raise ValueError(
+                    f"voice.json names the part {part!r}; expected a plain name inside the voice's folder."
+                )
+
+
+class Voice:
+    """The models of one voice folder on one device. Parts are loaded once, when first used; safe between threads.
+
+    Raises ValueError (in the constructor) where the parts do not fit: other audio parameters or semantic features.
+    """
+
+    def __init__(self, folder: Path, device: torch.device):
+        self.folder = folder
+        self.device = device
+        self.description = read_description(folder)
+        self._parts: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._check_fit()
+
+    @property
+    def ttv(self) -> torch.nn.Module:
+        """The text-to-vec model."""
+        return self._part(
+            "ttv", lambda: self._ttv_class().from_pretrained(self._path("ttv"), device=self.device)
+        )
+
+    @property
+    def synthesizer(self) -> torch.nn.Module:
+        """The hierarchical synthesizer."""
+        from hierspeech.synthesizer.model import HierSpeech
+
+        path = self._path("synthesizer")
+        return self._part("synthesizer", lambda: HierSpeech.from_pretrained(path, device=self.device))
+
+    @property
+    def semantic_encoder(self) -> torch.nn.Module:
+        """The encoder of recordings that the synthesizer was trained on; only voice conversion needs it."""
+        return self._part("semantic_encoder", self._load_semantic_encoder)
+
+    def speechsr(self, sample_rate: int) -> torch.nn.Module | None:
+        """The super-resolution model to that output rate in Hz, or None where the voice has none."""
+        name = self.description.speechsr.get(str(sample_rate))
+        if name is None:
+            return None
+        from speechsr.model import SpeechSR
+
+        model = self._part(name, lambda: SpeechSR.from_pretrained(self.folder / name, device=self.device))
+        if model.config.scale * self.sample_rate != sample_rate:
+            raise ValueError(
+                f"{self.folder}: {name} scales by {model.config.scale:g}, which is not {self.sample_rate} to {sample_rate} Hz."
+            )
+        return model
+
+    @property
+    def sample_rate(self) -> int:
+        """The synthesizer's own rate in Hz."""
+        return self.audio.sample_rate
+
+    def _part(self, name: str, load: Callable[[], Any]) -> Any:
+        with self._lock:
+            if name not in self._parts:
+                self._parts[name] = load()
+            return self._parts[name]
+
+    def _path(self, part: str) -> Path:
+        return self.folder / getattr(self.description, part)
+
+    def _ttv_class(self) -> type:
+        from ttv import TTV_MODELS
+
+        kind = _model_name(self._path("ttv"))
+        if kind not in TTV_MODELS:
+            raise ValueError(f"{self._path('ttv')} holds a {kind}, expected one of {', '.join(TTV_MODELS)}.")
+        return TTV_MODELS[kind]
+
+    def _check_fit(self) -> None:
+        from hierspeech.synthesizer.model import HierSpeech
+
+        synthesizer = read_config(HierSpeech, self._path("synthesizer"))
+        ttv = read_config(self._ttv_class(), self._path("ttv"))
+        self.audio, self.semantic = synthesizer.audio, synthesizer.semantic
+        for what in ("semantic", "audio"):
+            ours, theirs = getattr(synthesizer, what), getattr(ttv, what)
+            if ours != theirs:
+                raise ValueError(
+                    f"{self.folder}: the synthesizer's {what} {ours} differs from the ttv's {theirs}."
+                )
+
+    def _load_semantic_encoder(self) -> torch.nn.Module:
+        from speech.semantic.encoder import load_encoder
+
+        folder = self._path("semantic_encoder")
+        return load_encoder(self.semantic, folder if folder.is_dir() else None, self.device)
+
+
+_voices: WeakValueDictionary[tuple[Path, torch.device], Voice] = WeakValueDictionary()
+_voices_lock = threading.Lock()
+
+
+def load_voice(name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto") -> Voice:
+    """Finds a voice by folder, shipped name or Hugging Face hub id; pipelines of one voice share its models.
+
+    Raises:
+        ValueError: no such voice, a broken folder, or a device that is not there.
+    """
+    if isinstance(name, Voice):
+        return name
+    where = pick_device(device)
+    folder = find_voice(name).resolve()
+    with _voices_lock:
+        voice = _voices.get((folder, where))
+        if voice is None:
+            voice = _voices[folder, where] = Voice(folder, where)
+        return voice
+
+
+def shipped_voices() -> list[str]:
+    """Names of the voices inside the package, the default first."""
+    names = sorted(path.parent.name for path in VOICES_FOLDER.glob("*/voice.json"))
+    return sorted(names, key=lambda name: name != DEFAULT_VOICE)
+
+
+def find_voice(name: str | Path) -> Path:
+    """The folder of a voice: a folder goes first, then a shipped name; only an id "owner/name" asks the hub."""
+    for folder in (Path(name), VOICES_FOLDER / name):
+        if (folder / "voice.json").is_file():
+            return folder
+    known = ", ".join(shipped_voices()) or "none"
+    if Path(name).is_dir():
+        raise ValueError(f"{name}: this folder has no voice.json; shipped voices: {known}.")
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
+        raise ValueError(
+            f"unknown voice {str(name)!r}: expected a folder, a hub id or a shipped voice ({known})."
+        )
+    try:
+        from huggingface_hub import snapshot_download  # an extra: only hub ids need it
+
+        return Path(snapshot_download(str(name)))
+    except Exception as error:  # the hub's errors have no common class; all mean the same to the user
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"voice {str(name)!r} is no folder and no shipped voice, nor does the hub give it: {reason}"
+        ) from error
+
+
+def read_description(folder: Path) -> VoiceDescription:
+    """Reads `voice.json`; one-sentence ValueError where it is missing or wrong."""
+    path = folder / "voice.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable voice description ({error}).") from error
+    return build(VoiceDescription, values, "voice.json")
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1" -> device; ValueError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
+    if match is None:
+        raise ValueError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N.")
+    count = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0
+    if name != "cpu" and int(match.group(1) or 0) >= count:
+        raise ValueError(f"device {name!r} is not there: torch sees {count} CUDA devices.")
+    return torch.device(name)
+
+
+def _model_name(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / 'config.json'}: not a readable model description ({error}).") from error
