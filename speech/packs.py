@@ -59,7 +59,10 @@ class Pack:
             if len(starts) != len(self) + 1:
                 raise ValueError(f"{self.folder}: {name!r} was made for {len(starts) - 1} utterances, not {len(self)}")
             shape = (int(starts[-1]), *meta["shape"])
-            self._arrays[name] = np.memmap(self.folder / f"{name}.bin", meta["dtype"], "r", shape=shape), starts
+            path = self.folder / f"{name}.bin"
+            # an array that is empty for all utterances (no transcripts, say) cannot be mapped
+            values = np.memmap(path, meta["dtype"], "r", shape=shape) if shape[0] else np.zeros(shape, meta["dtype"])
+            self._arrays[name] = values, starts
         return self._arrays[name]
 
 

@@ -5,6 +5,7 @@ Each stage is a pure function of the one before it, writes its arrays whole or n
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import multiprocessing
 import sys
@@ -28,6 +29,8 @@ RMS_DB = -23.0
 
 def prepare(utterances: list[Recording], folder: Path, processes: int = 1) -> Counter:
     """Make (or go on with) the pack in `folder`; returns how many utterances were kept or dropped, and why."""
+    if any(u.text for u in utterances) and importlib.util.find_spec("pocketsphinx") is None:
+        raise ValueError("transcripts are aligned by pocketsphinx, which is not installed: pip install '.[prepare]'")
     counts: Counter = Counter()
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         if not (folder / "wav.json").is_file():
