@@ -15,15 +15,23 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path, help="folder of the corpus, or a filelist")
     parser.add_argument("out", type=Path, help="folder of the pack to make or go on with")
-    parser.add_argument("--layout", choices=sorted(CORPORA), default="folder", help="how the corpus is laid out")
+    parser.add_argument(
+        "--layout", choices=sorted(CORPORA), default="folder", help="how the corpus is laid out"
+    )
     parser.add_argument("--language", default="en-us", help="language of the texts")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument(
-        "--semantic", metavar="NAME[=FOLDER]", help="also add semantic features: phonetic=FOLDER, mms-300m, xls-r-300m, ..."
+        "--semantic",
+        metavar="NAME[=FOLDER]",
+        help="also add semantic features: phonetic=FOLDER, mms-300m, xls-r-300m, ...",
     )
-    parser.add_argument("--semantic-layer", type=int, default=7, help="layer of a transformer encoder (default 7)")
+    parser.add_argument(
+        "--semantic-layer", type=int, default=7, help="layer of a transformer encoder (default 7)"
+    )
     parser.add_argument("--semantic-dim", type=int, default=1024, help="its width (default 1024)")
-    parser.add_argument("--predicted", metavar="FOLDER", help="also add the features that this AlignedTTV predicts")
+    parser.add_argument(
+        "--predicted", metavar="FOLDER", help="also add the features that this AlignedTTV predicts"
+    )
     args = parser.parse_args(argv)
     try:
         if not args.corpus.exists():

@@ -3,8 +3,8 @@
     python train.py configs/tiny/speechsr.yaml train.batch_size=8
 
 The configuration is one YAML with the sections recipe, model, data, losses, train; `init=FOLDER` starts from
-published weights. The run goes to runs/NAME and is continued by the same command. Several processes or
-machines: `accelerate launch train.py CONFIG`.
+published weights. The run goes to runs/NAME and is continued by the same command. Several GPUs or
+machines: `accelerate launch train.py CONFIG` or `torchrun --nproc_per_node=N train.py CONFIG`, which takes CPUs too.
 """
 
 import sys

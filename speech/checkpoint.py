@@ -152,6 +152,16 @@ def read_config(cls: type["Pretrained"], folder: str | Path) -> Any:
     return build(cls.Config, values)
 
 
+def config_differences(found: Any, expected: Any) -> list[str]:
+    """The values in which two configs differ, as `style.hidden: 16, expected 32`; empty where they are equal."""
+    ours, theirs = _flatten(asdict(found)), _flatten(asdict(expected))
+    return [
+        f"{key}: {ours.get(key)!r}, expected {theirs.get(key)!r}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+
+
 def load_tensors(folder: str | Path) -> dict[str, Tensor]:
     """The tensors of `folder/model.safetensors`, on the CPU, in their stored types."""
     path = Path(folder) / "model.safetensors"
@@ -186,6 +196,16 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=["config.json", "model.safetensors", "README.md"]))
     except Exception as error:  # the hub library raises many kinds; each means that there is no model to load
         raise ValueError(f"{name}: no such folder, and the hub did not give it ({error!r:.200})") from error
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:  # JSON knows no tuples, so a list and a tuple of the same values are the same config
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -22,7 +22,9 @@ class Pack:
         index = self.folder / "utterances.jsonl"
         if not index.is_file():
             raise ValueError(f"{folder}: not a pack made by prepare.py (no utterances.jsonl in it)")
-        self.utterances: list[dict] = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
+        self.utterances: list[dict] = [
+            json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()
+        ]
         self._arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -48,20 +50,30 @@ class Pack:
         path = self.folder / "semantic.spec.json"
         found = json.loads(path.read_text()) if path.is_file() else None
         if found != asdict(spec):
-            raise ValueError(f"{self.folder}: holds semantic features of {found}, the model wants {asdict(spec)}")
+            raise ValueError(
+                f"{self.folder}: holds semantic features of {found}, the model wants {asdict(spec)}"
+            )
 
     def _open(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         if name not in self._arrays:
             if not self.has(name):
-                raise ValueError(f"{self.folder}: the pack has no {name!r}; run prepare.py for that stage first")
+                raise ValueError(
+                    f"{self.folder}: the pack has no {name!r}; run prepare.py for that stage first"
+                )
             meta = json.loads((self.folder / f"{name}.json").read_text())
             starts = np.array(meta["starts"], np.int64)
             if len(starts) != len(self) + 1:
-                raise ValueError(f"{self.folder}: {name!r} was made for {len(starts) - 1} utterances, not {len(self)}")
+                raise ValueError(
+                    f"{self.folder}: {name!r} was made for {len(starts) - 1} utterances, not {len(self)}"
+                )
             shape = (int(starts[-1]), *meta["shape"])
             path = self.folder / f"{name}.bin"
             # an array that is empty for all utterances (no transcripts, say) cannot be mapped
-            values = np.memmap(path, meta["dtype"], "r", shape=shape) if shape[0] else np.zeros(shape, meta["dtype"])
+            values = (
+                np.memmap(path, meta["dtype"], "r", shape=shape)
+                if shape[0]
+                else np.zeros(shape, meta["dtype"])
+            )
             self._arrays[name] = values, starts
         return self._arrays[name]
 
@@ -106,7 +118,9 @@ def write_arrays(folder: str | Path, names: list[str], rows: Iterable[tuple[np.n
                 array = np.ascontiguousarray(array)
                 kind = (array.dtype.str, list(array.shape[1:]))
                 if kinds[k] is not None and kinds[k] != kind:
-                    raise ValueError(f"{names[k]}: utterance {len(starts[k]) - 1} has {kind}, others {kinds[k]}")
+                    raise ValueError(
+                        f"{names[k]}: utterance {len(starts[k]) - 1} has {kind}, others {kinds[k]}"
+                    )
                 kinds[k] = kind
                 files[k].write(array.tobytes())
                 starts[k].append(starts[k][-1] + len(array))

@@ -54,8 +54,12 @@ def perturb_mel(mel: Tensor, config: PerturbationConfig, strength: float = 1.0) 
 
     noisy = torch.rand(batch, 1, 1, device=device) < config.noise * strength
     if noisy.any():
-        level = mel.exp().mean((1, 2), keepdim=True).log() - 2.3 - 3.5 * torch.rand(batch, 1, 1, device=device)
-        grain = -torch.log(torch.rand_like(mel).clamp(min=1e-6))  # power of noise is exponentially distributed
+        level = (
+            mel.exp().mean((1, 2), keepdim=True).log() - 2.3 - 3.5 * torch.rand(batch, 1, 1, device=device)
+        )
+        grain = -torch.log(
+            torch.rand_like(mel).clamp(min=1e-6)
+        )  # power of noise is exponentially distributed
         mel = torch.where(noisy, torch.logaddexp(mel, level + grain.log()), mel)
     return _mask(mel, config)
 

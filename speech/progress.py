@@ -70,7 +70,9 @@ class Progress:
             for name, total in self._sums.items()
         }
         if self.accelerator.num_processes > 1:  # each has seen its own share of the batches
-            mean = self.accelerator.reduce(torch.tensor(list(means.values())).to(self.accelerator.device), "mean")
+            mean = self.accelerator.reduce(
+                torch.tensor(list(means.values())).to(self.accelerator.device), "mean"
+            )
             means = dict(zip(means, mean.tolist(), strict=True))
         rate, audio_rate = self._steps / elapsed, self._seconds / elapsed
         self._sums, self._counts, self._seconds, self._steps = {}, {}, 0.0, 0

@@ -46,6 +46,7 @@ import contextlib
 import copy
 import random
 import time
+import warnings
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speech.checkpoint import Pretrained, load_folded, load_tensors, read_config
+from speech.checkpoint import config_differences, load_folded, load_tensors, read_config
 from speech.config import build
 from speech.interruption import StopSignals
 from speech.optimization import OptimizerConfig, learning_rate, make_optimizer, update, update_average
@@ -165,7 +166,11 @@ def fit(
         remove_unfinished(run_folder)
     state = _start(recipe, config, losses, run_folder, accelerator)
     plain = dict(recipe.modules)  # without distributed wrappers
-    recipe.modules.update({name: accelerator.prepare_model(m) for name, m in plain.items() if name in losses})
+    with (
+        warnings.catch_warnings()
+    ):  # torch 2.13 renames broadcast_buffers; older releases know this name only
+        warnings.simplefilter("ignore", FutureWarning)
+        recipe.modules.update({name: accelerator.prepare_model(plain[name]) for name in losses})
     for module in recipe.modules.values():
         module.train()
     progress = Progress(run_folder, state.step, config, accelerator)
@@ -284,9 +289,8 @@ def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -
 
 def load_init(published: nn.Module, folder: str) -> None:
     """Start `published` from the published weights in `folder`; the configurations must be equal."""
-    found = read_config(type(published), folder)
-    if found != published.config:
-        raise ValueError(f"init: {folder} was built from {found}, this run asks for {published.config}")
+    if differences := config_differences(read_config(type(published), folder), published.config):
+        raise ValueError(f"init: {folder} holds another model ({'; '.join(differences[:5])})")
     load_folded(published, {k: v.float() for k, v in load_tensors(folder).items()}, folder)
 
 
@@ -303,8 +307,10 @@ def _pack(modules: dict[str, nn.Module], state: _State) -> dict[str, Any]:
 def _unpack(recipe, state: _State, folder: Path, device) -> None:
     """Restore the exact state of a step folder; what does not fit is refused by name."""
     published = recipe.modules[recipe.published]
-    if isinstance(published, Pretrained) and read_config(type(published), folder) != published.config:
-        raise ValueError(f"{folder} was trained with another model section: choose another train.run")
+    if differences := config_differences(read_config(type(published), folder), published.config):
+        raise ValueError(
+            f"{folder} was trained with another model section ({'; '.join(differences[:5])}); choose another train.run"
+        )
     stored = load_training_state(folder, device)
     for kind, ours in (("modules", recipe.modules), ("optimizers", state.optimizers)):
         if stored[kind].keys() != ours.keys():

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from speech.checkpoint import Pretrained, folded_state_dict
+from speech.checkpoint import Pretrained, config_differences, folded_state_dict
 from speech.modules.weight_norm import weight_norm
 
 
@@ -110,6 +110,12 @@ def test_folded_state_dict_of_a_bare_layer():
     layer = weight_norm(nn.Linear(3, 2))
     folded = folded_state_dict(layer)
     assert sorted(folded) == ["bias", "weight"] and torch.equal(folded["weight"], layer.weight)
+
+
+def test_differences_of_configs_are_named():
+    ours, theirs = ToyConfig(Audio(5), kernels=[3, 5]), ToyConfig(Audio(6))
+    assert config_differences(ours, theirs) == ["audio.n_mels: 5, expected 6"]
+    assert config_differences(theirs, ToyConfig()) == []
 
 
 def _damage(folder, change):

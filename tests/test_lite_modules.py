@@ -101,7 +101,9 @@ def test_perturbation_of_no_strength_changes_nothing_and_a_stretch_moves_bins():
     torch.testing.assert_close(perturb_mel(mel, still, strength=0.0), mel)
     peak = torch.full((64, 40, 5), -5.0)
     peak[:, 20] = 2.0
-    moved = perturb_mel(peak, PerturbationConfig(stretch=1.3, level=0, tilt=0, equaliser=0, noise=0)).argmax(1)
+    moved = perturb_mel(peak, PerturbationConfig(stretch=1.3, level=0, tilt=0, equaliser=0, noise=0)).argmax(
+        1
+    )
     assert moved.min() >= 15 and moved.max() <= 27 and moved.float().std() > 1
     assert perturb_mel(mel, PerturbationConfig(noise=1.0, masks=2)).isfinite().all()
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-import train
+from make_pack import make_pack
 
+import train
 from hierspeech.synthesizer.model import HierSpeech
 from speech.semantic.phonetic import PhoneticEncoder
-from make_pack import make_pack
 from ttv.aligned import AlignedTTV
 
 
@@ -44,7 +44,11 @@ def test_synthesizer(workplace):
 
 
 def test_a_pack_of_another_encoder_is_refused(workplace, capsys):
-    arguments = ["model.semantic.layer=2", f"data.pack={workplace / 'pack'}", f"train.runs_folder={workplace / 'no'}"]
+    arguments = [
+        "model.semantic.layer=2",
+        f"data.pack={workplace / 'pack'}",
+        f"train.runs_folder={workplace / 'no'}",
+    ]
     assert train.main(["configs/tiny/aligned_ttv.yaml", *arguments]) == 2
     assert "semantic features of" in capsys.readouterr().err
 
@@ -54,7 +58,9 @@ def test_a_speed_changes_pitch_and_target_alike(workplace):
     from speech.f0 import extract_f0
     from speech.training import TrainConfig
 
-    data = DataConfig(str(workplace / "pack"), seconds=0.4, context_seconds=0.4, prompt_seconds=0.5, speeds=[1.25])
+    data = DataConfig(
+        str(workplace / "pack"), seconds=0.4, context_seconds=0.4, prompt_seconds=0.5, speeds=[1.25]
+    )
     pieces = Pieces(data, TrainConfig(batch_size=1), 8)
     # the second half of the generated utterances is a voiced tone
     examples = [pieces.example(1, np.random.default_rng(seed)) for seed in range(20)]

@@ -59,7 +59,18 @@ def test_the_aligner_accounts_for_every_token():
               ("T", 60, 64), ("AH", 64, 68), ("N", 68, 75), ("SIL", 75, 90)]  # fmt: skip
     found = Aligner()._tokens(words, end, expected, spoken)
     tokenizer = PhoneTokenizer()
-    assert [tokenizer.symbols[i][0] for i in found.token_ids] == ["^", "k", "æ", "t", ",", "b", "ʌ", "ʔ", "n̩", "."]
+    assert [tokenizer.symbols[i][0] for i in found.token_ids] == [
+        "^",
+        "k",
+        "æ",
+        "t",
+        ",",
+        "b",
+        "ʌ",
+        "ʔ",
+        "n̩",
+        ".",
+    ]
     assert found.token_ends.tolist() == [10, 15, 25, 30, 50, 55, 60, 64, 75, 90]
     assert found.phone_ends[-1] == 90 and len(found.phone_ids) == len(spoken)
 

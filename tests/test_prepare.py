@@ -1,10 +1,10 @@
 """prepare.py: recordings to a pack, what is dropped and why, going on where it stopped, and what it refuses."""
 
 import numpy as np
-import prepare
 import pytest
 from tiny_voice import recording
 
+import prepare
 from hierspeech.preparation.corpora import read_folder, read_list, read_ljspeech, read_manifest
 from speech.audio import save_audio
 from speech.packs import Pack, SpeakerIndex, write_arrays, write_utterances

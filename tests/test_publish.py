@@ -19,7 +19,15 @@ def test_parts_and_prompts_become_a_voice(tmp_path):
         (cards / f"{name}.md").write_text(f"# {name} card\n")
     save_audio(tmp_path / "somebody.wav", recording(), 16000)
     out = tmp_path / "made"
-    arguments = [str(out), "--cards", str(cards), "--version", "3", "--prompt", f"ada={tmp_path / 'somebody.wav'}"]
+    arguments = [
+        str(out),
+        "--cards",
+        str(cards),
+        "--version",
+        "3",
+        "--prompt",
+        f"ada={tmp_path / 'somebody.wav'}",
+    ]
     for name in ("ttv", "synthesizer", "phonetic"):
         arguments += [f"--{name}", str(parts / name)]
     assert publish.main(arguments) == 0

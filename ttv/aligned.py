@@ -42,7 +42,9 @@ class AlignedTTVConfig:
     expansion: float = 2.5
     dropout: float = 0.1
     voiced_threshold: float = 0.5
-    pitch_range: float = 1.0  # predicted contours are flatter than real ones; inference multiplies their deviation by this
+    pitch_range: float = (
+        1.0  # predicted contours are flatter than real ones; inference multiplies their deviation by this
+    )
 
 
 @dataclass
@@ -72,7 +74,8 @@ class AlignedTTV(nn.Module, Pretrained):
 
         def blocks(layers: int, kernel_size: int = 7) -> nn.ModuleList:
             return nn.ModuleList(
-                ConvNeXtBlock(width, config.expansion, kernel_size, style, dropout=config.dropout) for _ in range(layers)
+                ConvNeXtBlock(width, config.expansion, kernel_size, style, dropout=config.dropout)
+                for _ in range(layers)
             )
 
         self.style_encoder = StylePooling(config.style)
@@ -88,7 +91,13 @@ class AlignedTTV(nn.Module, Pretrained):
         self.pitch_head = nn.Linear(width, 8)
 
     def forward(
-        self, token_ids: Tensor, text_mask: Tensor, ends: Tensor, frame_mask: Tensor, prompt: Tensor, prompt_mask: Tensor
+        self,
+        token_ids: Tensor,
+        text_mask: Tensor,
+        ends: Tensor,
+        frame_mask: Tensor,
+        prompt: Tensor,
+        prompt_mask: Tensor,
     ) -> Prediction:
         """Training path with known durations.
 
@@ -124,7 +133,9 @@ class AlignedTTV(nn.Module, Pretrained):
             pitch: [B, 2], mean and deviation of the prompt's voiced ln F0 (Hz).
         """
         if pitch is None:
-            raise ValueError("AlignedTTV.infer: expected `pitch`, the mean and deviation of the prompt's log F0, got None")
+            raise ValueError(
+                "AlignedTTV.infer: expected `pitch`, the mean and deviation of the prompt's log F0, got None"
+            )
         if text_mask is None:
             text_mask = torch.ones_like(phoneme_ids, dtype=torch.bool)
         encoded = self._encode(phoneme_ids, text_mask, style)
@@ -156,7 +167,9 @@ class AlignedTTV(nn.Module, Pretrained):
             encoded = block(encoded, mask, style)
         return self.duration_head(encoded.transpose(1, 2))[..., 0].float()  # [B, S]
 
-    def _decode(self, encoded: Tensor, ends: Tensor, frame_mask: Tensor, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _decode(
+        self, encoded: Tensor, ends: Tensor, frame_mask: Tensor, style: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         centres = torch.arange(frame_mask.shape[1], device=ends.device) + 0.5  # [N]
         index = torch.searchsorted(ends.contiguous(), centres.expand(len(ends), -1).contiguous(), right=True)
         index = index.clamp(max=ends.shape[1] - 1)  # [B, N]: the token each frame belongs to
@@ -164,7 +177,9 @@ class AlignedTTV(nn.Module, Pretrained):
         start, end = starts.gather(1, index), ends.gather(1, index)
         inside, left = (centres - start).clamp(0, 50), (end - centres).clamp(0, 50)
         length = (end - start).clamp(min=0.5)
-        place = torch.stack([inside / length, torch.log1p(inside), torch.log1p(left), torch.log1p(length)], -1)
+        place = torch.stack(
+            [inside / length, torch.log1p(inside), torch.log1p(left), torch.log1p(length)], -1
+        )
         x = encoded.gather(2, index[:, None].expand(-1, encoded.shape[1], -1))  # [B, C, N]
         x = x + self.place(place.clamp(-2, 4)).transpose(1, 2)
         mask = frame_mask[:, None].to(x.dtype)

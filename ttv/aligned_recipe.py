@@ -62,7 +62,9 @@ class Recipe:
 
     published = "ttv"
 
-    def __init__(self, model: AlignedTTVConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig):
+    def __init__(
+        self, model: AlignedTTVConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig
+    ):
         self.data, self.train = data, train
         self.modules: dict[str, nn.Module] = {"ttv": AlignedTTV(model)}
         self.mel = MelSpectrogram(model.audio)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from speech.checkpoint import Pretrained
+from speech.modules import flow
 from speech.modules.alignment import align, expand
 from speech.modules.duration import StochasticDurationPredictor
-from speech.modules import flow
 from speech.modules.flow import TransformerFlow
 from speech.modules.gaussian import DiagonalGaussian
 from speech.modules.style import StyleEncoder, StyleEncoderConfig

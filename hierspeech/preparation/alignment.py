@@ -124,7 +124,9 @@ class _Decoder:
         self.decoder = Decoder(samprate=16000, lm=None, loglevel="FATAL", **beams)
         self.known: set[str] = set()
 
-    def phones(self, wav: np.ndarray, text: str, pronunciations: dict[str, str]) -> list[tuple[str, int, int]] | None:
+    def phones(
+        self, wav: np.ndarray, text: str, pronunciations: dict[str, str]
+    ) -> list[tuple[str, int, int]] | None:
         """(name, start, end) in 10 ms frames of every phone and silence, or None."""
         for name in set(text.split()) - self.known:
             self.decoder.add_word(name, pronunciations[name], True)

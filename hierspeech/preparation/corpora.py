@@ -55,14 +55,18 @@ def read_ljspeech(folder: Path, language: str = "en-us") -> list[Recording]:
 
 def read_folder(folder: Path, language: str = "en-us") -> list[Recording]:
     """Any folder of recordings: the parent folder's name is the speaker, NAME.txt beside NAME.wav the text."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3"))
+    found = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3")
+    )
     return [
         Recording(
             id=str(path.relative_to(folder).with_suffix("")),
             wav=str(path),
             speaker=path.parent.name,
             language=language,
-            text=text.read_text(encoding="utf-8").strip() if (text := path.with_suffix(".txt")).is_file() else "",
+            text=text.read_text(encoding="utf-8").strip()
+            if (text := path.with_suffix(".txt")).is_file()
+            else "",
             source=folder.name,
         )
         for path in found

@@ -30,7 +30,9 @@ RMS_DB = -23.0
 def prepare(utterances: list[Recording], folder: Path, processes: int = 1) -> Counter:
     """Make (or go on with) the pack in `folder`; returns how many utterances were kept or dropped, and why."""
     if any(u.text for u in utterances) and importlib.util.find_spec("pocketsphinx") is None:
-        raise ValueError("transcripts are aligned by pocketsphinx, which is not installed: pip install '.[prepare]'")
+        raise ValueError(
+            "transcripts are aligned by pocketsphinx, which is not installed: pip install '.[prepare]'"
+        )
     counts: Counter = Counter()
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         if not (folder / "wav.json").is_file():
@@ -126,7 +128,12 @@ def _progress(rows: Iterator, total: int, what: str) -> Iterator:
         except StopIteration:
             break
         if sys.stderr.isatty() or done % 500 == 0:
-            print(f"\r{what}: {done}/{total}", end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+            print(
+                f"\r{what}: {done}/{total}",
+                end="" if sys.stderr.isatty() else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
         yield row
     if sys.stderr.isatty():
         print(file=sys.stderr)

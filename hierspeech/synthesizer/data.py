@@ -29,7 +29,9 @@ class DataConfig:
     context_seconds: float = 2.4  # around the target, from which semantic features are taken
     prompt_seconds: float = 3.0
     speeds: list[float] = field(default_factory=lambda: [1.0])
-    predicted_rate: float = 0.0  # share of examples that use text-to-vec's features (`predicted` in the pack) for their own
+    predicted_rate: float = (
+        0.0  # share of examples that use text-to-vec's features (`predicted` in the pack) for their own
+    )
     source_weights: dict[str, float] = field(default_factory=dict)
 
 
@@ -59,7 +61,9 @@ class Pieces:
         self.context_frames = max(int(data.context_seconds * 50), self.frames)
         self.semantic_dim = semantic_dim
         fastest = max(data.speeds)
-        enough = [self.pack.length("wav", i) >= (self.frames + 2) * HOP * fastest for i in range(len(self.pack))]
+        enough = [
+            self.pack.length("wav", i) >= (self.frames + 2) * HOP * fastest for i in range(len(self.pack))
+        ]
         split = [u["split"] for u in self.pack.utterances]
         self.indices = [i for i, ok in enumerate(enough) if ok and split[i] == "train"]
         self.dev = [i for i, ok in enumerate(enough) if ok and split[i] == "dev"]
@@ -88,7 +92,9 @@ class Pieces:
     def example(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         data = self.data
         speed = float(rng.choice(data.speeds))
-        total = int(self.pack.length("wav", index) / speed) // HOP - 1  # frames of the recording at this speed
+        total = (
+            int(self.pack.length("wav", index) / speed) // HOP - 1
+        )  # frames of the recording at this speed
         context = min(self.context_frames, total)
         begin = int(rng.integers(0, total - context + 1))
         first = int(rng.integers(0, context - self.frames + 1))
@@ -109,14 +115,18 @@ class Pieces:
         predicted = np.zeros((self.semantic_dim, self.frames), np.float32)
         if use:
             rows = self.pack.read("predicted", index)
-            places = ((np.arange(self.frames) + begin + first + 0.5) * speed).astype(int).clip(max=len(rows) - 1)
+            places = (
+                ((np.arange(self.frames) + begin + first + 0.5) * speed).astype(int).clip(max=len(rows) - 1)
+            )
             predicted = rows[places].astype(np.float32).T
         return out | {"predicted": predicted, "use_predicted": np.bool_(use)}
 
     def _play(self, name: str, index: int, start: int, samples: int, speed: float) -> np.ndarray:
         if speed == 1:
             return self.pack.read(name, index, start, start + samples).astype(np.float32) / 32768
-        wav = self.pack.read(name, index, int(start * speed), int((start + samples) * speed) + 2).astype(np.float32)
+        wav = self.pack.read(name, index, int(start * speed), int((start + samples) * speed) + 2).astype(
+            np.float32
+        )
         wav = resample(wav / 32768, round(16000 * speed), 16000)
         return np.pad(wav[:samples], (0, max(samples - len(wav), 0)))
 

@@ -34,7 +34,9 @@ class HarmonicSourceConfig:
 class HarmonicSource(nn.Module):
     """log F0 -> features [B, channels, T / hop_length] of a pulse-and-noise excitation."""
 
-    def __init__(self, config: HarmonicSourceConfig, latent: int, style_channels: int, audio: AudioConfig) -> None:
+    def __init__(
+        self, config: HarmonicSourceConfig, latent: int, style_channels: int, audio: AudioConfig
+    ) -> None:
         super().__init__()
         self.config = config
         self.sample_rate = audio.sample_rate

@@ -34,11 +34,18 @@ class ISTFTGenerator(nn.Module):
     """Latent frames, source features and style -> waveform."""
 
     def __init__(
-        self, config: ISTFTGeneratorConfig, latent: int, style_channels: int, source_channels: int, audio: AudioConfig
+        self,
+        config: ISTFTGeneratorConfig,
+        latent: int,
+        style_channels: int,
+        source_channels: int,
+        audio: AudioConfig,
     ) -> None:
         super().__init__()
         if audio.hop_length % config.hop_length:
-            raise ValueError(f"istft.hop_length {config.hop_length} must divide the frame hop {audio.hop_length}")
+            raise ValueError(
+                f"istft.hop_length {config.hop_length} must divide the frame hop {audio.hop_length}"
+            )
         if (config.n_fft - config.hop_length) % 2 or config.n_fft < 2 * config.hop_length:
             raise ValueError(f"istft: expected an n_fft of hop_length plus an even number, got {config}")
         self.config = config
@@ -47,7 +54,8 @@ class ISTFTGenerator(nn.Module):
         self.source_in = nn.Conv1d(source_channels, config.width, 3, padding=1) if source_channels else None
         self.style_in = nn.Linear(style_channels, config.width)
         self.blocks = nn.ModuleList(
-            ConvNeXtBlock(config.width, config.expansion, config.kernel_size, style_channels) for _ in range(config.layers)
+            ConvNeXtBlock(config.width, config.expansion, config.kernel_size, style_channels)
+            for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, 2 * (config.n_fft // 2 + 1))

@@ -58,7 +58,9 @@ class HierSpeechConfig:
         if self.amp is not None and self.source is None and self.harmonic is None:
             raise ValueError("the generator amp needs one of source and harmonic, got none")
         if (self.style is None) == (self.pooled_style is None):
-            raise ValueError("expected exactly one of the style encoders style and pooled_style, got both or none")
+            raise ValueError(
+                "expected exactly one of the style encoders style and pooled_style, got both or none"
+            )
         if self.style_config.n_mels != self.audio.n_mels:
             raise ValueError(
                 f"style n_mels {self.style_config.n_mels} must equal audio.n_mels {self.audio.n_mels}"
@@ -126,7 +128,11 @@ class HierSpeech(nn.Module, Pretrained):
     def _semantic_encoder(self) -> SemanticEncoder:
         config = self.config
         return SemanticEncoder(
-            config.encoder, config.semantic.dim, config.latent, config.style_config.out, config.official_padding
+            config.encoder,
+            config.semantic.dim,
+            config.latent,
+            config.style_config.out,
+            config.official_padding,
         )
 
     def _flow(self) -> TransformerFlow:

@@ -33,7 +33,9 @@ class RecipeConfig:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     adversarial_from: int = 0  # steps before it train on the mel loss alone
     adversarial_seconds: float = 0.5  # piece of the target that the discriminators see
-    adversarial_gain: float = 1.0  # on what the discriminators see: quiet speech leaves them at chance for long
+    adversarial_gain: float = (
+        1.0  # on what the discriminators see: quiet speech leaves them at chance for long
+    )
     mel_sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # STFT sizes of the mel loss
     perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
 
@@ -49,7 +51,9 @@ class Recipe:
 
     published = "generator"
 
-    def __init__(self, model: HierSpeechConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig):
+    def __init__(
+        self, model: HierSpeechConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig
+    ):
         if model.posterior is not None or model.semantic_posterior or model.flow.n_flows:
             raise ValueError(
                 "this recipe trains synthesizers without posterior and flows: expected model.posterior null, "
@@ -63,11 +67,15 @@ class Recipe:
         }
         self.encoder = PhoneticEncoder.from_pretrained(recipe.semantic_encoder).requires_grad_(False)
         if self.encoder.spec != model.semantic:
-            raise ValueError(f"model.semantic is {model.semantic}, {recipe.semantic_encoder} gives {self.encoder.spec}")
+            raise ValueError(
+                f"model.semantic is {model.semantic}, {recipe.semantic_encoder} gives {self.encoder.spec}"
+            )
         self.pieces = Pieces(data, train, model.semantic.dim)
         self.style_mel = MelSpectrogram(model.audio)
         self.mels = nn.ModuleList(
-            MelSpectrogram(AudioConfig(n_fft=size, win_length=size, hop_length=size // 4, n_mels=max(20, size // 12)))
+            MelSpectrogram(
+                AudioConfig(n_fft=size, win_length=size, hop_length=size // 4, n_mels=max(20, size // 12))
+            )
             for size in recipe.mel_sizes
         )
         self.adversarial_samples = int(recipe.adversarial_seconds * 16000)
@@ -87,7 +95,10 @@ class Recipe:
             gain = self.recipe.adversarial_gain
             real, fake = (x[..., start : start + self.adversarial_samples] * gain for x in (wav, wav_hat))
             discriminator = self.modules["discriminator"]
-            yield "discriminator", {"adversarial": discriminator_loss(*judge_both(discriminator, real, fake.detach()))}
+            yield (
+                "discriminator",
+                {"adversarial": discriminator_loss(*judge_both(discriminator, real, fake.detach()))},
+            )
         zero = wav_hat.new_zeros(())
         losses = {"mel": self._mel_loss(wav, wav_hat), "contrastive": contrastive(prompt_style, target_style)}
         losses |= {"adversarial": zero, "features": zero}

@@ -27,7 +27,9 @@ def load_strictly(
 
     if isinstance(source, Path) and not source.is_dir():
         raise ValueError(f"there is no folder {source} to load a semantic encoder from")
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():  # transformers would take the defaults
+    if (
+        Path(source).is_dir() and not (Path(source) / "config.json").is_file()
+    ):  # transformers would take the defaults
         raise ValueError(f"no config.json could be read from {source}")
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # expected left-overs are no news

@@ -36,7 +36,9 @@ class PhoneticEncoderConfig:
     expansion: float = 2.0
     kernel_size: int = 7
     n_phones: int = 40  # classes of the training labels, silence first
-    version: int = 1  # features of differently trained encoders do not fit together; part of the semantic spec
+    version: int = (
+        1  # features of differently trained encoders do not fit together; part of the semantic spec
+    )
 
 
 class PhoneticEncoder(nn.Module, Pretrained):
@@ -81,7 +83,9 @@ class PhoneticEncoder(nn.Module, Pretrained):
         mel = self.mel(F.pad(wav * self.config.gain, (0, 320)))[..., : wav.shape[-1] // 160]
         if perturbation is not None:
             mel = perturb_mel(mel, perturbation)
-        semantic = self.encode_mel(mel, None if lengths is None else lengths // 160)[..., : wav.shape[-1] // 320]
+        semantic = self.encode_mel(mel, None if lengths is None else lengths // 160)[
+            ..., : wav.shape[-1] // 320
+        ]
         return self.classify(semantic) if classify else semantic
 
     def encode_mel(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:

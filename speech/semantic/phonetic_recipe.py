@@ -40,7 +40,9 @@ class Recipe:
 
     published = "encoder"
 
-    def __init__(self, model: PhoneticEncoderConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig):
+    def __init__(
+        self, model: PhoneticEncoderConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig
+    ):
         self.data, self.recipe, self.train = data, recipe, train
         self.modules: dict[str, nn.Module] = {"encoder": PhoneticEncoder(model)}
         self.pack = Pack(data.pack)
@@ -61,10 +63,14 @@ class Recipe:
         return F.pad(wav, (0, padding)), F.pad(labels, (0, padding // 320), value=-100), len(wav)
 
     def _piece(self, index: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        wav = torch.from_numpy(self.pack.read("wav", index, start * 320, stop * 320).astype(np.float32) / 32768)
+        wav = torch.from_numpy(
+            self.pack.read("wav", index, start * 320, stop * 320).astype(np.float32) / 32768
+        )
         ends, ids = self.pack.read("phone_ends", index), self.pack.read("phone_ids", index)
         centres = np.arange(start, stop) * 2 + 1  # in the aligner's 10 ms frames
-        return wav, torch.from_numpy(ids[np.searchsorted(ends, centres, "right").clip(max=len(ids) - 1)].astype(np.int64))
+        return wav, torch.from_numpy(
+            ids[np.searchsorted(ends, centres, "right").clip(max=len(ids) - 1)].astype(np.int64)
+        )
 
     def batches(self, start_step: int) -> Iterator:
         weights = np.array([self.pack.length("wav", i) for i in self.indices], np.float64)
@@ -101,7 +107,10 @@ class Recipe:
             hit = found == labels
             right, total = right + int(hit.sum()), total + len(hit)
             right_speech, speech = right_speech + int(hit[labels > 0].sum()), speech + int((labels > 0).sum())
-        return {"frame_accuracy": right / max(total, 1), "speech_frame_accuracy": right_speech / max(speech, 1)}
+        return {
+            "frame_accuracy": right / max(total, 1),
+            "speech_frame_accuracy": right_speech / max(speech, 1),
+        }
 
     def preview(self, writer, step: int) -> None:
         """Nothing to see or hear."""
