@@ -1,0 +1,122 @@
+"""Measure a voice with judges that it was not trained with: the figures of docs/lite.md.
+
+    pip install pocketsphinx resemblyzer speechmos onnxruntime jiwer "setuptools<81"
+    python docs/lite_check.py speak OUT REF.flac ...          the sentences of lite_sentences.txt, references in turn
+    python docs/lite_check.py copy OUT LIST                   every recording of a filelist in its own voice
+    python docs/lite_check.py convert OUT LIST                ... in the voice of the filelist's next speaker but two
+    python docs/lite_check.py recordings OUT LIST             the recordings themselves
+
+LIST is a filelist (id|wav|speaker|language|text). Words by PocketSphinx, voices by Resemblyzer, naturalness by DNSMOS.
+"""
+
+import argparse
+import re
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from speech.audio import load_audio
+from speech.data import read_filelist
+
+SENTENCES = Path(__file__).with_name("lite_sentences.txt")
+
+
+def speak(out: Path, references: list[str], voice: str) -> list[tuple[str, str, str]]:
+    """Rows (wav, text, reference); also prints the real-time factor of all but the first sentence."""
+    from hierspeech import TextToSpeech
+
+    tts, rows, seconds, spent = TextToSpeech.from_pretrained(voice), [], 0.0, 0.0
+    prompts = [tts.prompt(reference) for reference in references]
+    for k, text in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()):
+        begin = time.perf_counter()
+        speech = tts(text, prompts[k % len(prompts)], seed=0)
+        if k:
+            spent, seconds = spent + time.perf_counter() - begin, seconds + speech.seconds
+        speech.save(out / f"{k:02d}.wav")
+        rows.append((str(out / f"{k:02d}.wav"), text, references[k % len(references)]))
+    print(f"real-time factor {spent / seconds:.4f}")
+    return rows
+
+
+def convert(out: Path, filelist: str, voice: str, shift: int) -> list[tuple[str, str, str]]:
+    """Rows (wav, text, target); with shift 0 each recording is its own target."""
+    from hierspeech import VoiceConversion
+
+    model, lines = VoiceConversion.from_pretrained(voice), read_filelist(filelist)
+    speakers = list(dict.fromkeys(line.speaker for line in lines))
+    first = {line.speaker: line.wav for line in reversed(lines)}
+    rows = []
+    for k, line in enumerate(lines):
+        target = (
+            first[speakers[(speakers.index(line.speaker) + shift) % len(speakers)]] if shift else line.wav
+        )
+        model(line.wav, target, seed=0).save(out / f"{k:02d}.wav")
+        rows.append((str(out / f"{k:02d}.wav"), line.text, target))
+    return rows
+
+
+def judge(rows: list[tuple[str, str, str]]) -> None:
+    """Print word and character error rates, similarity to the references, and DNSMOS, over all rows."""
+    warnings.filterwarnings("ignore")
+    import jiwer
+    from pocketsphinx import Decoder
+    from resemblyzer import VoiceEncoder, preprocess_wav
+    from speechmos import dnsmos
+
+    decoder, encoder = Decoder(samprate=16000, loglevel="FATAL"), VoiceEncoder("cpu", verbose=False)
+
+    def embed(path: str) -> np.ndarray:
+        return encoder.embed_utterance(preprocess_wav(load_audio(path, 16000)[0], 16000))
+
+    names = list(dict.fromkeys(reference for _, _, reference in rows))
+    voices = np.stack([embed(name) for name in names])
+    truth, heard, scores, own, nearest = [], [], [], [], []
+    for path, text, reference in rows:
+        wav = load_audio(path, 16000)[0]
+        decoder.start_utt()
+        decoder.process_raw((wav * 32767).astype(np.int16).tobytes(), no_search=False, full_utt=True)
+        decoder.end_utt()
+        truth.append(_words(text))
+        heard.append(_words(decoder.hyp().hypstr if decoder.hyp() else ""))
+        marks = dnsmos.run(wav / max(float(np.abs(wav).max()), 1e-9), sr=16000)
+        scores.append([float(marks[name]) for name in ("sig_mos", "bak_mos", "ovrl_mos")])
+        likeness = voices @ embed(path)
+        own.append(float(likeness[names.index(reference)]))
+        nearest.append(names[int(likeness.argmax())] == reference)
+    signal, background, overall = np.mean(scores, axis=0)
+    print(
+        f"{len(rows)} utterances  CER {100 * jiwer.cer(truth, heard):.1f} %  WER {100 * jiwer.wer(truth, heard):.1f} %"
+    )
+    print(
+        f"similarity {np.mean(own):.3f}, least {min(own):.3f}, own of {len(names)} nearest {100 * np.mean(nearest):.0f} %"
+    )
+    print(f"DNSMOS overall {overall:.2f}, signal {signal:.2f}, background {background:.2f}")
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace("-", " ")).split())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("speak", "copy", "convert", "recordings"))
+    parser.add_argument("out", type=Path)
+    parser.add_argument("inputs", nargs="+", help="references, or one filelist")
+    parser.add_argument("--voice", default="lite")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.what == "speak":
+        rows = speak(args.out, args.inputs, args.voice)
+    elif args.what == "recordings":
+        rows = [(line.wav, line.text, line.wav) for line in read_filelist(args.inputs[0])]
+    else:
+        rows = convert(args.out, args.inputs[0], args.voice, 3 if args.what == "convert" else 0)
+    judge(rows)
+
+
+if __name__ == "__main__":
+    main()
