@@ -36,6 +36,14 @@ def test_aligned_ttv(workplace):
     assert out.semantic.shape[1] == 8 and out.semantic.isfinite().all()
 
 
+def test_previews_of_text_to_vec_are_pictures(workplace):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run(workplace, "aligned_ttv").parent))
+    events.Reload()
+    assert {"semantic", "contour"} <= set(events.Tags()["images"])
+
+
 def test_synthesizer(workplace):
     phonetic = workplace / "runs/tiny_phonetic/step_00000002"
     model = HierSpeech.from_pretrained(run(workplace, "synthesizer", f"recipe.semantic_encoder={phonetic}"))

@@ -17,7 +17,7 @@ from speech.packs import Pack, SpeakerIndex
 from speech.spectrogram import MelSpectrogram
 from speech.text.phones import WORD, PhoneTokenizer
 from speech.training import TrainConfig
-from ttv.aligned import AlignedTTV, AlignedTTVConfig
+from ttv.aligned import AlignedTTV, AlignedTTVConfig, Prediction
 
 MIN_VOICED = 20  # f0 frames (0.1 s): fewer say nothing about a speaker's range
 
@@ -145,10 +145,7 @@ class Recipe:
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         text_mask, frame_mask = lengths_to_mask(batch.n_tokens), lengths_to_mask(batch.n_frames)
-        self.mel.to(batch.prompt.device)
-        prompt = self.mel(batch.prompt)
-        prompt_mask = lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1])
-        out = self.modules["ttv"](batch.token_ids, text_mask, batch.ends, frame_mask, prompt, prompt_mask)
+        out = self._predict(batch, text_mask, frame_mask)
         durations = torch.diff(batch.ends, dim=1, prepend=torch.zeros_like(batch.ends[:, :1])).clamp(min=0)
         f0_mask = frame_mask.repeat_interleave(4, 1)
         voiced = F.binary_cross_entropy_with_logits(out.voiced, batch.voiced, reduction="none")
@@ -158,6 +155,12 @@ class Recipe:
             "contour": masked_l1(out.contour, batch.contour, f0_mask & (batch.voiced > 0.5)),
             "voiced": (voiced * f0_mask).sum() / f0_mask.sum(),
         }
+
+    def _predict(self, batch: Batch, text_mask: Tensor, frame_mask: Tensor) -> Prediction:
+        self.mel.to(batch.prompt.device)
+        prompt = self.mel(batch.prompt)
+        prompt_mask = lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1])
+        return self.modules["ttv"](batch.token_ids, text_mask, batch.ends, frame_mask, prompt, prompt_mask)
 
     def validate(self) -> dict[str, float]:
         """Mean of every loss over the dev utterances, prompted by the same speakers."""
@@ -173,7 +176,19 @@ class Recipe:
         return sums
 
     def preview(self, writer, step: int) -> None:
-        """The pitch contour and features of one dev utterance, predicted and true, as pictures."""
+        """Features and pitch contour of one dev utterance as pictures: the recording's above, the predicted below."""
+        if not self.dev:
+            return
+        device = next(self.modules["ttv"].parameters()).device
+        batch = collate([self._example(self.dev[0], np.random.default_rng(0))])
+        batch = Batch(*(value.to(device) for value in vars(batch).values()))
+        out = self._predict(batch, lengths_to_mask(batch.n_tokens), lengths_to_mask(batch.n_frames))
+        features = torch.cat([batch.semantic[0], out.semantic[0].float()])  # [2C, N]
+        writer.add_image("semantic", (features / 6 + 0.5).clamp(0, 1), step, dataformats="HW")
+        levels = torch.linspace(3, -3, 48, device=device)[:, None]
+        lines = [batch.contour[0] + 9 * (batch.voiced[0] < 0.5), out.contour[0] + 9 * (out.voiced[0] < 0)]
+        picture = torch.cat([((line - levels).abs() < 0.1).float() for line in lines])  # [96, 4N]
+        writer.add_image("contour", picture, step, dataformats="HW")
 
 
 def collate(examples: list[dict[str, np.ndarray]]) -> Batch:
