@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -160,15 +159,20 @@ def test_length_scale_makes_speech_longer_and_pitch_follows_the_prompt():
 
 
 def test_training_and_inference_paths_agree_on_known_durations():
-    """With the durations that it would choose itself, the training path gives the features of inference."""
+    """With the durations that inference chooses, here three frames a token, the training path gives its features."""
     model, ids = tiny_ttv(), torch.tensor([PhoneTokenizer().encode("sˈɪks").ids])
-    prompt, mask = torch.randn(1, 80, 50), torch.ones(1, 50, dtype=torch.bool)
-    text_mask = torch.ones_like(ids, dtype=torch.bool)
-    out = model.infer(ids, model.style_encoder(prompt, mask), pitch=torch.tensor([[5.0, 0.2]]))
-    durations = out.durations.float()
     with torch.no_grad():
-        # give inference whole frames, so that both know the same ends
-        trained = model(ids, text_mask, durations.cumsum(1), out.frame_mask, prompt, mask)
-    assert trained.semantic.shape == out.semantic.shape
-    assert trained.contour.shape == trained.voiced.shape == (1, 4 * out.semantic.shape[-1])
-    assert np.isfinite(trained.log_durations.detach().numpy()).all()
+        model.duration_head.weight.zero_()
+        model.duration_head.bias.fill_(math.log(1 + 3.0))
+        model.pitch_head.bias[4:] = 5.0  # voiced everywhere
+    prompt, mask = torch.randn(1, 80, 50), torch.ones(1, 50, dtype=torch.bool)
+    out = model.infer(ids, model.style_encoder(prompt, mask), pitch=torch.tensor([[5.0, 0.2]]))
+    assert out.durations.tolist() == [[3] * ids.shape[1]]
+    with torch.no_grad():
+        ends = out.durations.float().cumsum(1)
+        trained = model(ids, torch.ones_like(ids, dtype=torch.bool), ends, out.frame_mask, prompt, mask)
+    torch.testing.assert_close(trained.semantic, out.semantic, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(trained.log_durations.expm1(), out.durations.float(), rtol=1e-4, atol=1e-4)
+    contour = (torch.expm1(out.log_f0[:, 0]).log() - 5.0) / 0.2
+    torch.testing.assert_close(contour, trained.contour, rtol=1e-3, atol=1e-3)
+    assert (trained.voiced > 0).all()

@@ -1,7 +1,7 @@
 """iSTFT generator: ConvNeXt blocks at 100 Hz and one inverse STFT, the waveform generator of the `lite` voice.
 
-Stands in the place of the AMP generator (section 4.6 of the hand-over): no up-sampling network, so it runs a hundred times faster
-than real time on a laptop (after Vocos, Siuzdak 2023), with style-modulated layer norms and a harmonic source.
+Stands in the place of the AMP generator (section 4.6 of the hand-over): no up-sampling network, so that most of the work is done
+at 100 Hz (after Vocos, Siuzdak 2023), with style-modulated layer norms and a harmonic source. docs/lite.md has its speed.
 """
 
 from __future__ import annotations
