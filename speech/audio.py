@@ -21,7 +21,10 @@ class AudioError(ValueError):
 
 
 def load_audio(
-    path: str | os.PathLike, sample_rate: int | None = None, max_seconds: float | None = None
+    path: str | os.PathLike,
+    sample_rate: int | None = None,
+    max_seconds: float | None = None,
+    channel: str = "mean",
 ) -> tuple[np.ndarray, int]:
     """Reads a sound file as mono.
 
@@ -29,11 +32,14 @@ def load_audio(
         path: a file in any format libsndfile reads, at any rate and with any number of channels.
         sample_rate: the rate to resample to; None keeps the file's own.
         max_seconds: read no more than this much from the start, so that memory is bounded.
+        channel: what becomes of several channels, their "mean" or the "first" one.
     Returns:
-        wav float32 [T] (the mean of the channels) and its sample rate.
+        wav float32 [T] and its sample rate.
     Raises:
         AudioError: no such file, not audio, no samples, or samples that are not finite.
     """
+    if channel not in ("mean", "first"):
+        raise ValueError(f"channel {channel!r}: expected 'mean' or 'first'.")
     path = Path(path)
     if not path.is_file():
         raise AudioError(
@@ -56,7 +62,7 @@ def load_audio(
         raise AudioError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if len(wav) == 0:
         raise AudioError(f"{path}: the sound file holds no samples.")
-    wav = wav[:, 0] if wav.shape[1] == 1 else wav.mean(axis=1)
+    wav = wav[:, 0] if wav.shape[1] == 1 or channel == "first" else wav.mean(axis=1)
     if not np.isfinite(wav).all():
         raise AudioError(
             f"{path}: the sound file holds samples that are not finite numbers (NaN or infinity)."

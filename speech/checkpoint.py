@@ -20,6 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import TorchFunctionMode
 
 from speech.config import build
+from speech.hub import MODEL_FILES, download, is_hub_id
 from speech.modules.weight_norm import building_without_weight_norm
 
 FORMAT = 1
@@ -184,18 +185,9 @@ class _SkipRandomFill(TorchFunctionMode):
 
 
 def _download(name: str) -> Path:
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if not is_hub_id(name):
         raise ValueError(f"{name}: no such folder")
-    try:
-        from huggingface_hub import snapshot_download  # optional: only for hub ids
-    except ImportError as error:
-        raise ValueError(
-            f"{name}: no such folder, and huggingface_hub is not installed to fetch it"
-        ) from error
-    try:
-        return Path(snapshot_download(name, allow_patterns=["config.json", "model.safetensors", "README.md"]))
-    except Exception as error:  # the hub library raises many kinds; each means that there is no model to load
-        raise ValueError(f"{name}: no such folder, and the hub did not give it ({error!r:.200})") from error
+    return download(name, MODEL_FILES)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

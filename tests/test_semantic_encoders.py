@@ -82,6 +82,22 @@ def test_wav2vec2_loads_seven_layers_frozen(wav2vec2):
 
 
 @torch.no_grad()
+def test_wav2vec2_is_saved_with_the_layers_in_use_only(wav2vec2, tmp_path):
+    encoder, wav = load_encoder(SPEC, wav2vec2[1]), wave(6400)
+    before = encoder(wav)
+    encoder.save_pretrained(tmp_path / "saved")
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+    keys = load_file(tmp_path / "saved" / "model.safetensors").keys()
+    assert {key.split("layers.")[1].split(".")[0] for key in keys if ".layers." in key} == set("0123456")
+    assert not [key for key in keys if key.startswith(("quantizer", "project", "lm_head"))]
+    again = load_encoder(SPEC, tmp_path / "saved")
+    assert torch.equal(again(wav), before) and torch.equal(encoder(wav), before)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("samples", [319, 320, 321, 1279, 16000, 12345])
 def test_wav2vec2_frame_count(wav2vec2, samples):
     encoder = load_encoder(SPEC, wav2vec2[1])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,24 @@ class Wav2Vec2Encoder(nn.Module):
 
         model = load_strictly(Wav2Vec2Model, Wav2Vec2Config, source, shorten, _is_surplus(spec.layer))
         return cls(model, spec).to(device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors in transformers' format, with the layers in use and nothing else.
+
+        `from_pretrained` reads the folder again, and gives the same features. Files appear whole or not at all.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        norm = self.model.encoder.layer_norm
+        if isinstance(norm, nn.Identity):  # a model of this class has one, whatever its numbers
+            self.model.encoder.layer_norm = nn.LayerNorm(self.spec.dim)
+        try:
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                self.model.save_pretrained(temporary)
+                for name in ("model.safetensors", "config.json"):
+                    os.replace(Path(temporary) / name, folder / name)
+        finally:
+            self.model.encoder.layer_norm = norm
 
     def forward(self, wav: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Features of recordings.
