@@ -7,6 +7,7 @@ exercises the importer's renaming, its weight-norm folding and the arithmetic to
 
 import gzip
 import json
+import re
 import zlib
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,10 @@ import torch
 import hierspeech.official
 
 GOLDEN = Path(__file__).parent / "golden"
+# The denoiser's activations: all of them come third in a Sequential, but for the mask's, which comes fourth.
+PRELU = re.compile(
+    r"(dense_conv_[12]|dense_block\.dense_block\.\d|phase_conv)\.2\.weight$|mask_conv\.3\.weight$"
+)
 
 
 @cache
@@ -51,6 +56,8 @@ def fill(key: str, shape: list[int]) -> torch.Tensor:
         value = 0.7 + 0.1 * n
     elif name == "running_var":
         value = 1 + 0.1 * np.abs(n)
+    elif PRELU.search(key):
+        value = 0.25 + 0.05 * n
     elif name in ("gamma", "slope") or (name == "weight" and len(shape) == 1):
         value = 1 + 0.1 * n
     elif len(shape) >= 2 and name not in ("m", "logs", "emb_rel_k", "emb_rel_v"):
