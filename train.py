@@ -43,6 +43,12 @@ def _speechsr() -> type:
     return Recipe
 
 
+def _denoiser() -> type:
+    from denoiser.recipe import Recipe
+
+    return Recipe
+
+
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
@@ -50,6 +56,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "ttv": _ttv,
     "synthesizer": _synthesizer,
     "speechsr": _speechsr,
+    "denoiser": _denoiser,
 }
 
 
