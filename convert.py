@@ -39,6 +39,8 @@ def work(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         output_sample_rate=arguments.output_sr,
         progress=progress_line("piece"),
+        denoise_ratio=arguments.denoise_ratio,
+        level=arguments.level,
     )
     speech.save(arguments.out)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")

@@ -27,6 +27,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast (default: %(default)s)")
     add_voice_options(parser)
     parser.add_argument(
+        "--noise-scale-vc",
+        type=float,
+        help="the same for the waveform alone, --noise-scale then being that of rhythm and melody (default: as --noise-scale)",
+    )
+    parser.add_argument(
         "--list-voices", action="store_true", help="list the shipped voices and their prompts, and stop"
     )
     return run(parser, work, argv)
@@ -54,6 +59,9 @@ def work(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         output_sample_rate=arguments.output_sr,
         progress=progress_line("sentence"),
+        noise_scale_vc=arguments.noise_scale_vc,
+        denoise_ratio=arguments.denoise_ratio,
+        level=arguments.level,
     )
     speech.save(arguments.out)
     if speech.unknown:

@@ -1,4 +1,4 @@
-"""HierSpeech++: zero-shot text to speech, voice conversion and super-resolution in the voice of a short recording.
+"""HierSpeech++: zero-shot text to speech and voice conversion in the voice of a short recording; super-resolution, denoising.
 
 >>> from hierspeech import TextToSpeech
 >>> TextToSpeech.from_pretrained("lite")("Good morning.", "someone.wav").save("good_morning.wav")
@@ -8,10 +8,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Speech", "SuperResolution", "TextToSpeech", "VoiceConversion", "VoicePrompt", "load_voice"]
+__all__ = [
+    "Denoising",
+    "Speech",
+    "SuperResolution",
+    "TextToSpeech",
+    "VoiceConversion",
+    "VoicePrompt",
+    "load_voice",
+]
 
 # Loaded when first asked for, so that importing a model of this package does not load every pipeline with it.
 _HOMES = {
+    "Denoising": "hierspeech.pipelines.denoising",
     "Speech": "hierspeech.pipelines.output",
     "SuperResolution": "hierspeech.pipelines.superresolution",
     "TextToSpeech": "hierspeech.pipelines.tts",
@@ -22,6 +31,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from hierspeech.pipelines.conversion import VoiceConversion
+    from hierspeech.pipelines.denoising import Denoising
     from hierspeech.pipelines.output import Speech
     from hierspeech.pipelines.prompt import VoicePrompt
     from hierspeech.pipelines.superresolution import SuperResolution

@@ -19,7 +19,7 @@ ALLOWED = {
     "hierspeech.preparation": {"speech"},
     "hierspeech.evaluation": {"speech"},
     "hierspeech.pipelines": {"speech"} | MODELS,
-    "hierspeech.official": {"speech"} | MODELS,
+    "hierspeech.official": {"speech", "hierspeech.pipelines"} | MODELS,  # it writes voice folders
     "hierspeech.web": {"speech", "hierspeech.pipelines"},
     "hierspeech": {"speech", "hierspeech.pipelines"},  # hierspeech/__init__.py: the public API
 }

@@ -13,9 +13,10 @@ import hierspeech
 from hierspeech import SuperResolution, TextToSpeech, VoiceConversion, VoicePrompt, load_voice
 from hierspeech.pipelines.conversion import move_pitch, piece_bounds
 from hierspeech.pipelines.output import change_rate
-from hierspeech.pipelines.prompt import as_prompt, pitch_range, prepare_recording
+from hierspeech.pipelines.prompt import as_prompt, pitch_range
+from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.tts import clip_pitch
-from hierspeech.pipelines.voice import find_voice, shipped_voices
+from hierspeech.pipelines.voice import Voice, find_voice, shipped_voices
 from speech.audio import save_audio
 from speech.spectrogram import MelSpectrogram
 
@@ -89,6 +90,10 @@ def test_text_with_nothing_to_say(tts, prompt, text):
         ({"speed": math.nan}, "speed"),
         ({"speed": 100}, "speed"),
         ({"noise_scale": -1}, "noise scale"),
+        ({"noise_scale_vc": math.nan}, "noise scale vc nan"),
+        ({"denoise_ratio": 2}, "denoise ratio 2: expected a number from 0 to 1"),
+        ({"denoise_ratio": math.nan}, "denoise ratio nan"),
+        ({"level": "loud"}, "level 'loud': expected one of loudness, peak, prompt"),
         ({"output_sample_rate": 44100}, "44100"),
         ({"seed": -1}, "seed"),
         ({"language": "xx-nowhere"}, "xx-nowhere"),
@@ -114,7 +119,7 @@ def test_a_reference_is_a_file_an_array_or_a_prompt(tts, tmp_path):
 
 
 def test_the_style_is_that_of_the_style_encoders(tts, prompt):
-    wav = torch.from_numpy(prepare_recording(recording(), 16000))
+    wav = torch.from_numpy(prepare_reference(recording(), 16000)[0])
     mel = MelSpectrogram(tts.voice.audio)(wav[None])
     with torch.no_grad():
         torch.testing.assert_close(prompt.ttv_style, tts.voice.ttv.style_encoder(mel))
@@ -124,11 +129,13 @@ def test_the_style_is_that_of_the_style_encoders(tts, prompt):
 def test_level_silence_and_length_of_a_reference_do_not_matter_much(tts):
     wav = recording(2.0)
     silence = np.zeros(24000, np.float32)
-    plain = prepare_recording(wav, 16000)
+    plain = prepare_reference(wav, 16000)[0]
     for other in (0.01 * wav, 3 * wav, np.concatenate([silence, wav, silence])):
-        assert abs(len(prepare_recording(other, 16000)) - len(plain)) <= 2 * 3200 + 640
-        assert np.std(prepare_recording(other, 16000)) == pytest.approx(np.std(plain), rel=0.15)
-    assert len(prepare_recording(np.tile(wav, 40), 16000)) == 30 * 16000
+        prepared, peak = prepare_reference(other, 16000)
+        assert abs(len(prepared) - len(plain)) <= 2 * 3200 + 640
+        assert np.std(prepared) == pytest.approx(np.std(plain), rel=0.15)
+        assert peak == np.abs(other).max()
+    assert len(prepare_reference(np.tile(wav, 40), 16000)[0]) == 30 * 16000
 
 
 @pytest.mark.parametrize(
@@ -179,6 +186,49 @@ def test_shipped_prompts_are_found_by_name(folder, prompt, tmp_path):
     assert torch.equal(as_prompt("anna", voice).ttv_style, prompt.ttv_style)
     with pytest.raises(ValueError, match="bert: no such sound file, nor a saved prompt of the voice .anna"):
         as_prompt("bert", voice)
+
+
+def test_a_voice_without_a_denoiser_says_so(tts, convert, prompt):
+    for reference in (recording(), prompt, None):
+        with pytest.raises(ValueError, match="denoise ratio 0.5: the voice 'tiny' has no denoiser"):
+            tts("Hello.", reference, denoise_ratio=0.5)
+    with pytest.raises(ValueError, match="has no denoiser"):
+        convert(recording(), prompt, denoise_ratio=1.0)
+    assert len(tts("Hello.", prompt, denoise_ratio=0).audio)
+
+
+def test_a_denoiser_hears_what_the_style_encoders_hear(tts, monkeypatch):
+    """Of a voice of ours that is the levelled recording; half of its style is then that of the cleaned one."""
+    heard = []
+
+    def denoise(model, wav):
+        heard.append(wav.numpy())
+        return -0.5 * wav.flip(0)  # another sound
+
+    monkeypatch.setattr("denoiser.windows.denoise", denoise)
+    monkeypatch.setattr(tts.voice.description, "denoiser", "denoiser")
+    monkeypatch.setattr(Voice, "denoiser", property(lambda _: "model"))
+    wav, raw, mixed = (
+        recording(1.77),
+        tts.prompt(recording(1.77)),
+        tts.prompt(recording(1.77), denoise_ratio=0.5),
+    )
+    prepared = prepare_reference(wav, 16000)[0]
+    assert len(heard[0]) % 1600 == 0 and np.array_equal(heard[0][: len(prepared)], prepared)
+    assert 0 < len(heard[0]) - len(prepared) <= 1600 and not heard[0][len(prepared) :].any()
+    cleaned = torch.from_numpy((-0.5 * heard[0][::-1])[: len(prepared)].copy())
+    with torch.no_grad():
+        style = tts.voice.ttv.style_encoder(MelSpectrogram(tts.voice.audio)(cleaned[None]))
+    torch.testing.assert_close(mixed.ttv_style, 0.5 * raw.ttv_style + 0.5 * style)
+    assert mixed.log_f0_mean == raw.log_f0_mean
+
+
+def test_noise_of_the_synthesizer_follows_unless_it_is_said(tts, prompt):
+    both, same, other = (
+        tts("Hello.", prompt, seed=0, noise_scale=0.5, noise_scale_vc=scale).audio
+        for scale in (None, 0.5, 0.0)
+    )
+    assert np.array_equal(both, same) and len(both) == len(other) and not np.array_equal(both, other)
 
 
 @pytest.mark.parametrize("samples", [8000, 12800, 12801, 33333])

@@ -129,6 +129,12 @@ BAD_OPTIONS = [
     (("--speed", "nan"), "speed nan"),
     (("--speed", "fast"), "fast"),
     (("--noise-scale", "-1"), "noise scale -1"),
+    (("--noise-scale-vc", "nan"), "noise scale vc nan"),
+    (("--noise-scale-vc", "x"), "--noise-scale-vc"),
+    (("--denoise-ratio", "2"), "denoise ratio 2"),
+    (("--denoise-ratio", "nan"), "denoise ratio nan"),
+    (("--denoise-ratio", "0.5"), "no denoiser"),
+    (("--level", "loud"), "loudness"),
     (("--seed", "-5"), "seed -5"),
     (("--output-sr", "44100"), "44100"),
     (("--device", "gpu"), "gpu"),
@@ -204,6 +210,35 @@ def test_convert_and_upsample_refuse_options(files, tmp_path, capsys, option):
     code = run(convert, files, ("--out", out), "--source", "good.wav", *voice, *option[:-1], option[-1])
     refuse(capsys, code, tmp_path, option[-1])
     refuse(capsys, run(upsample, files, (), "good.wav", out, *voice, *option), tmp_path, option[-1])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--denoise-ratio", "2"), "denoise ratio 2"),
+        (("--denoise-ratio", "nan"), "denoise ratio nan"),
+        (("--denoise-ratio", "0.5"), "no denoiser"),
+        (("--noise-scale", "nan"), "noise scale nan"),
+        (("--noise-scale-vc", "0"), "--noise-scale-vc"),
+        (("--level", "loud"), "loudness"),
+    ],
+)
+def test_convert_refuses_options(files, tmp_path, capsys, option, message):
+    arguments = ("--source", "good.wav", "--ref", "good.wav", "--voice", files.voice, *option)
+    refuse(capsys, run(convert, files, ("--out", str(tmp_path / "a.wav")), *arguments), tmp_path, message)
+
+
+@pytest.mark.parametrize(
+    "options", [("--level", "peak"), ("--level", "prompt"), ("--denoise-ratio", "0"), ("--level", "loudness")]
+)
+def test_levels_and_no_denoising_from_the_command_line(files, tmp_path, options):
+    highest = np.abs(soundfile.read(files.folder / "good.wav")[0]).max()
+    for script, what in ((infer, ("--text", "Hello.")), (convert, ("--source", "good.wav"))):
+        out = tmp_path / f"{script.__name__}.wav"
+        arguments = (*what, "--ref", "good.wav", "--voice", files.voice, *options)
+        assert run(script, files, ("--out", str(out)), *arguments) == 0
+        peak = {"peak": 0.999, "prompt": highest}.get(options[1])
+        assert peak is None or np.abs(soundfile.read(out)[0]).max() == pytest.approx(peak, abs=1e-3)
 
 
 def test_a_damaged_voice_is_refused(files, tmp_path, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from denoiser.model import Denoiser, DenoiserConfig
 from hierspeech.synthesizer.encoders import SemanticEncoderConfig
 from hierspeech.synthesizer.generator import AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSourceConfig
@@ -30,7 +31,10 @@ SEMANTIC = SemanticSpec("phonetic", 1, 12, 50)
 STYLE = StyleEncoderConfig(n_mels=16, hidden=8, out=6)
 
 
-def build_voice(folder: Path, family: str, speechsr: bool = False, **changes) -> Path:
+DENOISER = DenoiserConfig(channels=8, dense_depth=2, n_blocks=1, heads=2, ffn_expansion=2, conv_kernel=7)
+
+
+def build_voice(folder: Path, family: str, speechsr: bool = False, denoiser: bool = False, **changes) -> Path:
     """Writes a voice with random weights; family "lite" (AlignedTTV, iSTFT) or "official" (TTV, AMP); returns the folder."""
     torch.manual_seed(0)
     {"lite": _lite, "official": _official}[family](folder)
@@ -50,6 +54,9 @@ def build_voice(folder: Path, family: str, speechsr: bool = False, **changes) ->
             )
             model.save_pretrained(folder / f"speechsr-{rate}")
         values["speechsr"] = {"24000": "speechsr-24000", "48000": "speechsr-48000"}
+    if denoiser:
+        Denoiser(DENOISER).save_pretrained(folder / "denoiser")
+        values["denoiser"] = "denoiser"
     (folder / "voice.json").write_text(json.dumps(values | changes))
     return folder
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 DEFAULT_VOICE = "lite"
 OUTPUT_RATES = (16000, 24000, 48000)  # Hz
+LEVELS = ("loudness", "peak", "prompt")
 MAX_TEXT_BYTES = 1_000_000
 
 
@@ -30,14 +31,14 @@ def run(
     except (ValueError, OSError) as error:  # OSError: a name too long for the file system, for example
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted, nothing written.", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # a script that has written something says so itself
+        print(f"{parser.prog}: {stop or 'interrupted, nothing written.'}", file=sys.stderr)
         return 130
     return 0
 
 
 def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -> None:
-    """--voice, --device and --output-sr; with `synthesis` also --ref, --noise-scale and --seed."""
+    """--voice, --device and --output-sr; with `synthesis` also what says whose voice, how lively and how loud."""
     if synthesis:
         parser.add_argument(
             "--ref",
@@ -47,11 +48,20 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
         parser.add_argument(
             "--noise-scale", type=float, help="0 even, 0.333 robust, 0.667 lively (default: the voice's)"
         )
+        parser.add_argument(
+            "--denoise-ratio",
+            type=float,
+            help="how much of the voice is taken from a cleaned copy of --ref: 0 for clean recordings, "
+            "0.6 to 0.8 for noisy ones, 1 at most (default: the voice's)",
+        )
+        parser.add_argument(
+            "--level",
+            choices=LEVELS,
+            help="of the output: loudness is -23 dB RMS, peak 0.999 at the highest sample, prompt the peak of --ref "
+            "(default: the voice's)",
+        )
         parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal sound (default: 0)")
-    parser.add_argument(
-        "--voice", default=DEFAULT_VOICE, help="name, folder or hub id (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    add_model_options(parser)
     parser.add_argument(
         "--output-sr",
         type=int,
@@ -59,6 +69,14 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
         default=16000,
         help="sample rate in Hz (default: %(default)s)",
     )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """--voice and --device."""
+    parser.add_argument(
+        "--voice", default=DEFAULT_VOICE, help="name, folder or hub id (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
 
 
 def check_paths(output: str, *inputs: str | None) -> None:

@@ -10,20 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hierspeech.pipelines.output import Speech, check_output_rate, finish
-from hierspeech.pipelines.prompt import (
-    F0_MAX_HZ,
-    RMS_DB,
-    Reference,
-    VoicePrompt,
-    as_prompt,
-    check_recording,
-    pitch_range,
-    read_recording,
-)
-from hierspeech.pipelines.tts import NOISE_SCALES, check_range, make_generator
+from hierspeech.pipelines.arguments import NOISE_SCALES, check_range, make_generator
+from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
+from hierspeech.pipelines.prompt import F0_MAX_HZ, Reference, VoicePrompt, as_prompt, pitch_range
+from hierspeech.pipelines.recording import prepare_source
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
-from speech.audio import block_power, resample, set_loudness
+from speech.audio import block_power
 from speech.f0 import extract_f0
 from speech.semantic.encoder import PUBLISHED_UNIT
 
@@ -59,6 +51,9 @@ class VoiceConversion:
         output_sample_rate: int = 16000,
         sample_rate: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        *,
+        denoise_ratio: float | None = None,
+        level: str | None = None,
     ) -> Speech:
         """Converts a recording; the result is as long as the source.
 
@@ -70,24 +65,33 @@ class VoiceConversion:
             output_sample_rate: 16000, 24000 or 48000 Hz.
             sample_rate: rate in Hz of `source` and `reference` where they are arrays (default: the voice's).
             progress: called with (pieces done, pieces in all).
+            denoise_ratio: share of the cleaned reference in the style, 0 to 1; None is the voice's default.
+            level: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (peak of the reference); None is the voice's default.
         Raises:
             ValueError: an unusable source or reference, or an argument outside its range, in one sentence.
         """
-        voice = self.voice
-        noise_scale = voice.description.noise_scale if noise_scale is None else noise_scale
+        voice, description = self.voice, self.voice.description
+        noise_scale = description.noise_scale if noise_scale is None else noise_scale
+        level = description.level if level is None else level
         check_range("noise scale", noise_scale, NOISE_SCALES)
+        check_level(level)
         check_output_rate(output_sample_rate)
-        wav = self._read(source, sample_rate)
-        prompt = as_prompt(reference, voice, sample_rate)
+        wav = prepare_source(
+            source, voice.sample_rate, sample_rate, description.recordings, MIN_SECONDS, MAX_SECONDS
+        )
+        prompt = as_prompt(reference, voice, sample_rate, denoise_ratio)
         generator = make_generator(seed)
-        source_range = pitch_range(extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ))
+        # The published pipeline measures the pitch of the padded source, and super-resolution sees what the padding became.
+        published = description.recordings == "as_recorded"
+        source_range = pitch_range(self._f0(pad(wav) if published else wav))
         bounds = piece_bounds(wav, voice.sample_rate)
         pieces = []
         for done, (start, stop) in enumerate(bounds, 1):
-            pieces.append(self.convert(wav[start:stop], source_range, prompt, noise_scale, generator))
+            piece = self.convert(wav[start:stop], source_range, prompt, noise_scale, generator)
+            pieces.append(piece if published and done == len(bounds) else piece[: stop - start])
             if progress:
                 progress(done, len(bounds))
-        return finish(np.concatenate(pieces), voice, output_sample_rate)
+        return finish(np.concatenate(pieces), voice, output_sample_rate, level, prompt.peak, len(wav))
 
     @torch.inference_mode()
     def convert(
@@ -98,11 +102,10 @@ class VoiceConversion:
         noise_scale: float = 0.333,
         generator: torch.Generator | None = None,
     ) -> np.ndarray:
-        """One piece of the source, wav [T] at the voice's rate, whose pitch range is known -> wav [T]."""
+        """One piece of the source, wav [T] at the voice's rate, whose pitch range is known -> wav [T + padding]."""
         voice, device = self.voice, self.voice.device
-        padded = np.pad(wav, (0, PUBLISHED_UNIT - len(wav) % PUBLISHED_UNIT))
-        f0 = extract_f0(padded, voice.sample_rate, f0_max=F0_MAX_HZ)
-        f0 = move_pitch(f0, source_range, (prompt.log_f0_mean, prompt.log_f0_std))
+        padded = pad(wav)
+        f0 = move_pitch(self._f0(padded), source_range, (prompt.log_f0_mean, prompt.log_f0_std))
         semantic = voice.semantic_encoder(torch.from_numpy(padded)[None].to(device))  # [1, C, N]
         wav_hat = voice.synthesizer.infer(
             semantic,
@@ -111,15 +114,15 @@ class VoiceConversion:
             noise_scale=noise_scale,
             generator=generator,
         )
-        return wav_hat[0, 0, : len(wav)].float().cpu().numpy()
+        return wav_hat[0, 0].float().cpu().numpy()
 
-    def _read(self, source: str | os.PathLike | np.ndarray, own_rate: int | None) -> np.ndarray:
-        rate = self.voice.sample_rate
-        wav, own_rate, name = read_recording(source, own_rate or rate, MAX_SECONDS + 1)
-        if len(wav) > MAX_SECONDS * own_rate:
-            raise ValueError(f"{name}: the source is longer than {MAX_SECONDS / 60:g} minutes.")
-        check_recording(wav, own_rate, name, MIN_SECONDS)
-        return set_loudness(resample(wav, own_rate, rate), RMS_DB)
+    def _f0(self, wav: np.ndarray) -> np.ndarray:
+        return extract_f0(wav, self.voice.sample_rate, f0_max=F0_MAX_HZ[self.voice.description.recordings])
+
+
+def pad(wav: np.ndarray) -> np.ndarray:
+    """wav [T] -> whole units of 1280 samples, where an exact multiple still gains one, as the models know recordings."""
+    return np.pad(wav, (0, PUBLISHED_UNIT - len(wav) % PUBLISHED_UNIT))
 
 
 def move_pitch(f0: np.ndarray, source: tuple[float, float], target: tuple[float, float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What every pipeline hands back: mono samples with their rate, and how the rate is reached."""
+"""What every pipeline hands back: mono samples with their rate, and how rate and level are reached."""
 
 import os
 from dataclasses import dataclass, field
@@ -6,19 +6,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from hierspeech.pipelines.voice import Voice
+from hierspeech.pipelines.voice import LEVELS, Voice
 from speech.audio import resample, save_audio, set_loudness
 
 OUTPUT_RATES = (16000, 24000, 48000)  # Hz
 RMS_DB = -23.0  # level of what goes out: that of broadcast speech, which leaves room for peaks
-PEAK = 0.95
+PEAK = 0.95  # no sample of the level "loudness" is higher
+FULL_PEAK = 0.999  # highest sample of the level "peak", as in the published pipeline
 CHUNK_SAMPLES = 160000  # super-resolution works on 10 s at a time, so that memory is bounded
 CONTEXT_SAMPLES = 1600  # more than its receptive field on either side, so that no seam is heard
 
 
 @dataclass
 class Speech:
-    """Spoken audio: float32 samples [T] with peak at most 0.95, and their rate in Hz."""
+    """Spoken audio: float32 samples [T] within [-1, 1], and their rate in Hz."""
 
     audio: np.ndarray
     sample_rate: int
@@ -41,16 +42,49 @@ def check_output_rate(sample_rate: int) -> None:
         raise ValueError(f"output sample rate {sample_rate}: expected one of {rates} Hz.")
 
 
+def check_level(level: str) -> None:
+    """One-sentence ValueError for a level that no pipeline gives."""
+    if level not in LEVELS:
+        raise ValueError(f"level {level!r}: expected one of {', '.join(LEVELS)}.")
+
+
 def finish(
-    wav: np.ndarray, voice: Voice, output_sample_rate: int, unknown: list[str] | None = None
+    wav: np.ndarray,
+    voice: Voice,
+    output_sample_rate: int,
+    level: str,
+    prompt_peak: float = 1.0,
+    n_samples: int | None = None,
+    unknown: list[str] | None = None,
 ) -> Speech:
-    """The synthesizer's wav [T] -> Speech at the wanted rate and level."""
+    """The synthesizer's wav [T] -> Speech at the wanted rate and level.
+
+    `n_samples` of the wav are kept, counted at the voice's rate (default: all). The rest is cut off at the new rate, so
+    that super-resolution does not see an end where the synthesizer made none.
+    """
     if not np.isfinite(wav).all():
         raise ValueError(
             f"the voice {voice.description.name!r} gave samples that are not finite: its weights are broken."
         )
+    n_samples = len(wav) if n_samples is None else n_samples
     wav = change_rate(wav, voice, output_sample_rate)
-    return Speech(set_loudness(wav, RMS_DB, PEAK), output_sample_rate, list(unknown or []))
+    wav = wav[: round(n_samples * output_sample_rate / voice.sample_rate)]
+    return Speech(set_level(wav, level, prompt_peak), output_sample_rate, list(unknown or []))
+
+
+def set_level(wav: np.ndarray, level: str, prompt_peak: float = 1.0) -> np.ndarray:
+    """Scales wav [T]; silence stays silence.
+
+    "loudness" is -23 dB RMS with peaks under 0.95; "peak" makes the highest sample 0.999; "prompt" makes it that of the
+    reference, at most 1, since what lies above does not fit into a file.
+    """
+    check_level(level)
+    if level == "loudness":
+        return set_loudness(wav, RMS_DB, PEAK)
+    highest = np.abs(wav).max(initial=np.float32(0))
+    if highest == 0:
+        return wav
+    return wav / highest * np.float32(FULL_PEAK if level == "peak" else min(prompt_peak, 1.0))
 
 
 def change_rate(wav: np.ndarray, voice: Voice, output_sample_rate: int) -> np.ndarray:
@@ -60,8 +94,8 @@ def change_rate(wav: np.ndarray, voice: Voice, output_sample_rate: int) -> np.nd
         return resample(wav, voice.sample_rate, output_sample_rate)
     length = round(len(wav) * output_sample_rate / voice.sample_rate)
     scale = model.config.scale
-    # Even pieces keep both 1.5 and 3 times their length whole numbers.
-    wav = np.pad(wav, (0, len(wav) % 2))
+    # Even pieces keep 1.5 times their length a whole number.
+    wav = np.pad(wav, (0, 0 if float(scale).is_integer() else len(wav) % 2))
     pieces = []
     for start in range(0, len(wav), CHUNK_SAMPLES):
         stop = min(start + CHUNK_SAMPLES, len(wav))

@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hierspeech.pipelines.arguments import DENOISE_RATIOS, check_range
+from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.voice import Voice
-from speech.audio import AudioError, load_audio, resample, set_loudness, trim_silence
+from speech.audio import AudioError
 from speech.f0 import extract_f0
 from speech.spectrogram import MelSpectrogram
 
-MIN_SECONDS = 0.5  # of sound, silence at both ends not counted; 3 s and more give a good likeness
-MAX_SECONDS = 30.0  # more of a reference than this is not listened to, so that memory is bounded
-READ_SECONDS = 300.0  # a file is searched for sound this far from its start
-SILENCE_PEAK = 1e-3  # -60 dB re full scale; below, a recording is refused
-FLOOR_DB = -80.0  # RMS under which nothing is sound, so that faint recordings are not trimmed away
-RMS_DB = -23.0  # level of the recordings that models are trained on
-MARGIN_MS = 200.0  # of silence kept around the sound, as in training
-F0_MAX_HZ = 500.0  # above the search range of reading voices: children and lively speech convert too
+# How far up a pitch is searched, by the voice's `recordings`: above the range of reading voices, since children and
+# lively speech convert too; the published pipeline searches higher still.
+F0_MAX_HZ = {"levelled": 500.0, "as_recorded": 1100.0}
 MIN_VOICED_FRAMES = 10  # fewer (50 ms) say nothing of the pitch of a voice
+DENOISER_UNIT = (
+    1600  # samples; the published pipeline pads to a whole number of frames of mel and of denoiser
+)
 
 
 @dataclass
@@ -32,6 +32,7 @@ class VoicePrompt:
     """One speaker as a voice's models hear them; made once, used for any text, saved as safetensors.
 
     `log_f0_mean` and `log_f0_std` describe ln(F0 in Hz) over the voiced frames; both are 0 where nothing is voiced.
+    `peak` is the highest sample of the recording, which the output level "prompt" gives back.
     """
 
     ttv_style: torch.Tensor  # [1, C]
@@ -39,6 +40,7 @@ class VoicePrompt:
     log_f0_mean: float
     log_f0_std: float
     voice: str  # name and version of the voice that made it, e.g. "lite-1"
+    peak: float = 1.0
 
     @property
     def has_pitch(self) -> bool:
@@ -47,7 +49,11 @@ class VoicePrompt:
 
     @classmethod
     def from_audio(
-        cls, reference: str | os.PathLike | np.ndarray, voice: Voice, sample_rate: int | None = None
+        cls,
+        reference: str | os.PathLike | np.ndarray,
+        voice: Voice,
+        sample_rate: int | None = None,
+        denoise_ratio: float | None = None,
     ) -> "VoicePrompt":
         """Listens to a recording.
 
@@ -55,17 +61,24 @@ class VoicePrompt:
             reference: a sound file, or samples [T] in [-1, 1].
             voice: the voice whose style encoders listen.
             sample_rate: rate of `reference` in Hz if it is an array (default: the voice's own).
+            denoise_ratio: share of the cleaned recording in the style, 0 to 1; None is the voice's default.
         Raises:
-            ValueError: not readable, not finite, silent (peak under -60 dB), or under 0.5 s of sound.
+            ValueError: not readable, not finite, silent (peak under -60 dB), or under 0.5 s of sound; a denoise ratio
+                outside its range, or above 0 where the voice has no denoiser.
         """
-        wav = prepare_recording(reference, voice.sample_rate, sample_rate)
-        f0 = extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ)
-        mean, std = pitch_range(f0)
+        ratio = pick_denoise_ratio(denoise_ratio, voice)
+        recordings = voice.description.recordings
+        wav, peak = prepare_reference(reference, voice.sample_rate, sample_rate, recordings)
+        # Pitch is that of the recording itself: a denoiser that swallows a syllable would move it.
+        mean, std = pitch_range(extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings]))
+        rows = [wav, clean(wav, voice)] if ratio > 0 else [wav]
         with torch.inference_mode():
-            mel = MelSpectrogram(voice.audio)(torch.from_numpy(wav)[None]).to(voice.device)  # [1, M, N]
-            ttv_style = voice.ttv.style_encoder(mel).float().cpu()
-            synthesizer_style = voice.synthesizer.style_encoder(mel).float().cpu()
-        return cls(ttv_style.clone(), synthesizer_style.clone(), mean, std, prompt_tag(voice))
+            mel = MelSpectrogram(voice.audio)(torch.from_numpy(np.stack(rows))).to(
+                voice.device
+            )  # [1 or 2, M, N]
+            ttv_style = mix(voice.ttv.style_encoder(mel).float().cpu(), ratio)
+            synthesizer_style = mix(voice.synthesizer.style_encoder(mel).float().cpu(), ratio)
+        return cls(ttv_style.clone(), synthesizer_style.clone(), mean, std, prompt_tag(voice), peak)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the prompt as safetensors; the file appears whole or not at all."""
@@ -73,7 +86,11 @@ class VoicePrompt:
 
         path = Path(path)
         tensors = {"ttv_style": self.ttv_style, "synthesizer_style": self.synthesizer_style}
-        metadata = {"voice": self.voice, "log_f0": json.dumps([self.log_f0_mean, self.log_f0_std])}
+        metadata = {
+            "voice": self.voice,
+            "log_f0": json.dumps([self.log_f0_mean, self.log_f0_std]),
+            "peak": json.dumps(self.peak),
+        }
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
@@ -91,10 +108,13 @@ class VoicePrompt:
                 metadata = file.metadata() or {}
                 mean, std = json.loads(metadata["log_f0"])
                 styles = [file.get_tensor(name).float() for name in ("ttv_style", "synthesizer_style")]
-                prompt = cls(*styles, float(mean), float(std), metadata["voice"])
+                peak = float(
+                    json.loads(metadata.get("peak", "1.0"))
+                )  # prompts of the first version have none
+                prompt = cls(*styles, float(mean), float(std), metadata["voice"], peak)
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path}: not a saved voice prompt ({error}).") from error
-        numbers = [*styles, torch.tensor([prompt.log_f0_mean, prompt.log_f0_std])]
+        numbers = [*styles, torch.tensor([prompt.log_f0_mean, prompt.log_f0_std, prompt.peak])]
         if not all(style.ndim == 2 and len(style) == 1 for style in styles) or not all(
             x.isfinite().all() for x in numbers
         ):
@@ -105,19 +125,30 @@ class VoicePrompt:
 Reference = VoicePrompt | np.ndarray | str | os.PathLike | None  # whatever `as_prompt` takes
 
 
-def as_prompt(reference: Reference, voice: Voice, sample_rate: int | None = None) -> VoicePrompt:
+def as_prompt(
+    reference: Reference,
+    voice: Voice,
+    sample_rate: int | None = None,
+    denoise_ratio: float | None = None,
+) -> VoicePrompt:
     """Turns any reference into a prompt of `voice`: a prompt, samples, a sound file, a saved prompt, a shipped name.
 
-    An existing file goes before a shipped prompt of the same name. None is the voice's first shipped prompt.
+    An existing file goes before a shipped prompt of the same name. None is the voice's first shipped prompt. A prompt
+    that is one already cannot be denoised any more.
     """
+    pick_denoise_ratio(denoise_ratio, voice)
     if isinstance(reference, np.ndarray):
-        return VoicePrompt.from_audio(reference, voice, sample_rate)
+        return VoicePrompt.from_audio(reference, voice, sample_rate, denoise_ratio)
     prompt = reference if isinstance(reference, VoicePrompt) else None
     if prompt is None:
         path = find_reference(reference, voice)
         if path.suffix != ".safetensors":
-            return VoicePrompt.from_audio(path, voice)
+            return VoicePrompt.from_audio(path, voice, denoise_ratio=denoise_ratio)
         prompt = VoicePrompt.load(path)
+    if denoise_ratio:
+        raise ValueError(
+            f"denoise ratio {denoise_ratio:g}: a saved prompt holds no recording to clean, expected 0 or a recording."
+        )
     if prompt.voice != prompt_tag(voice):
         raise ValueError(
             f"the prompt was made with the voice {prompt.voice!r}, but this voice is {prompt_tag(voice)!r}."
@@ -148,47 +179,28 @@ def prompt_tag(voice: Voice) -> str:
     return f"{voice.description.name}-{voice.description.version}"
 
 
-def prepare_recording(
-    reference: str | os.PathLike | np.ndarray, sample_rate: int, own_rate: int | None = None
-) -> np.ndarray:
-    """A reference, checked and made like the training recordings: trimmed, at most 30 s, -23 dB RMS -> wav [T]."""
-    wav, rate, name = read_recording(reference, own_rate or sample_rate, READ_SECONDS)
-    check_recording(wav, rate, name, MIN_SECONDS)
-    wav = trim_silence(wav, rate, floor_db=FLOOR_DB, margin_ms=MARGIN_MS)[: int(MAX_SECONDS * rate)]
-    return set_loudness(resample(wav, rate, sample_rate), RMS_DB)
-
-
-def read_recording(
-    recording: str | os.PathLike | np.ndarray, own_rate: int, max_seconds: float | None = None
-) -> tuple[np.ndarray, int, str]:
-    """A file or an array of samples -> wav [T], its rate in Hz, and how to call it in a message."""
-    if not isinstance(recording, np.ndarray):
-        return *load_audio(recording, max_seconds=max_seconds), str(recording)
-    wav = np.asarray(recording, dtype=np.float32)
-    if wav.ndim != 1:
-        raise AudioError(f"recording: expected samples of shape [T], got {list(wav.shape)}.")
-    return wav, own_rate, "recording"
-
-
-def check_recording(wav: np.ndarray, sample_rate: int, name: str, min_seconds: float) -> None:
-    """One-sentence AudioError for a recording [T] that is empty, not finite, silent or too short."""
-    if len(wav) == 0:
-        raise AudioError(f"{name}: the recording holds no samples.")
-    if not np.isfinite(wav).all():
-        raise AudioError(
-            f"{name}: the recording holds samples that are not finite numbers (NaN or infinity)."
+def pick_denoise_ratio(denoise_ratio: float | None, voice: Voice) -> float:
+    """The ratio asked for, or the voice's default for None; ValueError where the voice cannot do it."""
+    ratio = voice.description.denoise_ratio if denoise_ratio is None else denoise_ratio
+    check_range("denoise ratio", ratio, DENOISE_RATIOS)
+    if ratio > 0 and voice.description.denoiser is None:
+        raise ValueError(
+            f"denoise ratio {ratio:g}: the voice {voice.description.name!r} has no denoiser, expected 0."
         )
-    # A constant offset is not sound.
-    peak = float(np.abs(wav - wav.mean()).max())
-    if peak < SILENCE_PEAK:
-        raise AudioError(
-            f"{name}: the recording is silent (peak {peak:.1g}, expected at least {SILENCE_PEAK:g})."
-        )
-    seconds = len(trim_silence(wav, sample_rate, floor_db=FLOOR_DB, margin_ms=0)) / sample_rate
-    if seconds < min_seconds:
-        raise AudioError(
-            f"{name}: {seconds:.2f} s of sound is too short, expected at least {min_seconds:g} s."
-        )
+    return ratio
+
+
+def clean(wav: np.ndarray, voice: Voice) -> np.ndarray:
+    """wav [T] at the voice's rate without its noise, by the voice's denoiser -> [T]."""
+    from denoiser.windows import denoise  # most references are clean enough, most voices need no denoiser
+
+    padded = np.pad(wav, (0, DENOISER_UNIT - len(wav) % DENOISER_UNIT))
+    return denoise(voice.denoiser, torch.from_numpy(padded)).numpy()[: len(wav)]
+
+
+def mix(styles: torch.Tensor, ratio: float) -> torch.Tensor:
+    """Styles of the recording and of its cleaned copy [2, C], or of the recording alone [1, C] -> their mixture [1, C]."""
+    return styles if len(styles) == 1 else (1 - ratio) * styles[:1] + ratio * styles[1:]
 
 
 def pitch_range(f0: np.ndarray) -> tuple[float, float]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hierspeech.pipelines.output import PEAK, Speech, change_rate, check_output_rate
-from hierspeech.pipelines.prompt import check_recording, read_recording
+from hierspeech.pipelines.output import PEAK, Speech, change_rate, check_output_rate, set_level
+from hierspeech.pipelines.recording import check_recording, read_recording, resample_recording
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.audio import resample
 
@@ -33,7 +33,10 @@ class SuperResolution:
         output_sample_rate: int = 48000,
         sample_rate: int | None = None,
     ) -> Speech:
-        """Converts a recording, at its own level (lowered only where a peak would exceed 0.95 of full scale).
+        """Converts a recording.
+
+        It keeps its level, lowered only where a peak would exceed 0.95 of full scale. Voices whose level is "peak" raise
+        it to 0.999 as the published pipeline does, and those whose level is "prompt" give it the recording's own peak.
 
         Args:
             recording: a sound file or samples [T]; what it has above 8 kHz is replaced if the voice has a model.
@@ -44,11 +47,20 @@ class SuperResolution:
         """
         check_output_rate(output_sample_rate)
         voice = self.voice
-        wav, rate, name = read_recording(recording, sample_rate or voice.sample_rate)
+        recordings, level = voice.description.recordings, voice.description.level
+        wav, rate, name = read_recording(
+            recording,
+            sample_rate or voice.sample_rate,
+            channel="first" if recordings == "as_recorded" else "mean",
+        )
         check_recording(wav, rate, name, min_seconds=0.0)
+        recorded_peak = float(np.abs(wav).max())
         if voice.speechsr(output_sample_rate) is None:
             wav = resample(wav, rate, output_sample_rate)
         else:
-            wav = change_rate(resample(wav, rate, voice.sample_rate), voice, output_sample_rate)
+            wav = resample_recording(wav, rate, voice.sample_rate, recordings)
+            wav = change_rate(wav, voice, output_sample_rate)
+        if level != "loudness":
+            return Speech(set_level(wav, level, recorded_peak), output_sample_rate)
         highest = float(np.abs(wav).max())
-        return Speech(wav * np.float32(min(1.0, PEAK / highest)), output_sample_rate)
+        return Speech(wav * np.float32(PEAK / max(highest, PEAK)), output_sample_rate)

@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.output import Speech, check_output_rate, finish
+from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, make_generator
+from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.text.chunking import split_text
 from speech.text.frontend import text_to_phonemes
 from speech.text.tokenizer import get_tokenizer
 
-SPEEDS = (0.25, 4.0)
-NOISE_SCALES = (0.0, 2.0)
 PAUSE_SECONDS = 0.2  # between sentences, besides the silence they end with
-FADE_SECONDS = 0.005  # at both ends of a sentence, so that joints do not click
+FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
 # A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
 NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
 
@@ -55,6 +54,10 @@ class TextToSpeech:
         output_sample_rate: int = 16000,
         sample_rate: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        *,
+        noise_scale_vc: float | None = None,
+        denoise_ratio: float | None = None,
+        level: str | None = None,
     ) -> Speech:
         """Speaks a text of any length, sentence by sentence.
 
@@ -64,36 +67,47 @@ class TextToSpeech:
                 None is the voice's first shipped prompt.
             language: of the text, "en-us" or any espeak language; None is the voice's own.
             speed: 2 is twice as fast; 0.25 to 4.
-            noise_scale: 0 is the most even, 0.333 robust, 0.667 livelier; None is the voice's default.
+            noise_scale: spread of what text-to-vec draws: 0 is the most even, 0.333 robust, 0.667 livelier; None is the
+                voice's default.
             seed: equal seeds give equal speech; None is a new one every time.
             output_sample_rate: 16000, 24000 or 48000 Hz.
             sample_rate: rate of `reference` in Hz if it is an array of samples (default: the voice's).
             progress: called with (sentences done, sentences in all).
+            noise_scale_vc: the same for the synthesizer; None is `noise_scale`.
+            denoise_ratio: share of the cleaned reference in the style, 0 to 1; None is the voice's default.
+            level: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (peak of the reference); None is the voice's default.
         Raises:
             ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
         """
-        noise_scale = self.voice.description.noise_scale if noise_scale is None else noise_scale
+        description = self.voice.description
+        noise_scale = description.noise_scale if noise_scale is None else noise_scale
+        noise_scale_vc = noise_scale if noise_scale_vc is None else noise_scale_vc
+        level = description.level if level is None else level
         check_range("speed", speed, SPEEDS)
         check_range("noise scale", noise_scale, NOISE_SCALES)
+        check_range("noise scale vc", noise_scale_vc, NOISE_SCALES)
+        check_level(level)
         check_output_rate(output_sample_rate)
         sentences, unknown = self.encode(text, language)
-        prompt = as_prompt(reference, self.voice, sample_rate)
+        prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         generator = make_generator(seed)
-        rate = self.voice.sample_rate
-        pause = np.zeros(int(PAUSE_SECONDS / speed * rate), np.float32)
         pieces: list[np.ndarray] = []
         for done, phoneme_ids in enumerate(sentences, 1):
-            wav = fade(
-                self.speak(phoneme_ids, prompt, speed, noise_scale, generator), int(FADE_SECONDS * rate)
-            )
-            pieces += [pause, wav] if pieces else [wav]
+            pieces.append(self.speak(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc))
             if progress:
                 progress(done, len(sentences))
-        return finish(np.concatenate(pieces), self.voice, output_sample_rate, unknown)
+        rate = self.voice.sample_rate
+        # A published voice gives the samples of its models untouched. Ours fades in and out besides, so that players do
+        # not click where a model begins or ends with sound.
+        fade_ends = description.level == "loudness"
+        wav = join(pieces, int(PAUSE_SECONDS / speed * rate), int(FADE_SECONDS * rate), fade_ends)
+        return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
 
-    def prompt(self, reference: Reference, sample_rate: int | None = None) -> VoicePrompt:
+    def prompt(
+        self, reference: Reference, sample_rate: int | None = None, denoise_ratio: float | None = None
+    ) -> VoicePrompt:
         """Listens to a reference once, for many texts."""
-        return as_prompt(reference, self.voice, sample_rate)
+        return as_prompt(reference, self.voice, sample_rate, denoise_ratio)
 
     def encode(self, text: str, language: str | None = None) -> tuple[list[list[int]], list[str]]:
         """Text -> phoneme ids of its sentences, and the symbols that have none.
@@ -127,6 +141,7 @@ class TextToSpeech:
         speed: float = 1.0,
         noise_scale: float = 0.333,
         generator: torch.Generator | None = None,
+        noise_scale_vc: float | None = None,
     ) -> np.ndarray:
         """The chain of the paper for one sentence: phoneme ids -> semantic features and F0 -> wav [T]."""
         voice, device = self.voice, self.voice.device
@@ -144,7 +159,7 @@ class TextToSpeech:
             clip_pitch(out.log_f0, voice.description.f0_floor_hz),
             prompt.synthesizer_style.to(device),
             out.frame_mask,
-            noise_scale=noise_scale,
+            noise_scale=noise_scale if noise_scale_vc is None else noise_scale_vc,
             generator=generator,
         )
         return wav[0, 0].float().cpu().numpy()
@@ -155,25 +170,17 @@ def clip_pitch(log_f0: Tensor, floor_hz: float) -> Tensor:
     return torch.where(log_f0 < math.log(floor_hz), 0.0, log_f0)
 
 
-def make_generator(seed: int | None) -> torch.Generator:
-    """A CPU generator, whose numbers are the same whatever device the models run on."""
-    if seed is not None and not 0 <= seed < 2**63:
-        raise ValueError(f"seed {seed}: expected a whole number from 0 to {2**63 - 1}.")
-    generator = torch.Generator()
-    return generator.manual_seed(generator.seed() if seed is None else seed)
-
-
-def check_range(name: str, value: float, limits: tuple[float, float]) -> None:
-    """One-sentence ValueError for a number that is not within the limits (NaN never is)."""
-    if not limits[0] <= value <= limits[1]:
-        raise ValueError(f"{name} {value:g}: expected a number from {limits[0]:g} to {limits[1]:g}.")
-
-
-def fade(wav: np.ndarray, samples: int) -> np.ndarray:
-    """wav [T] with a linear fade in and out over the given number of samples."""
-    samples = min(samples, len(wav) // 2)
-    ramp = np.arange(1, samples + 1, dtype=np.float32) / (samples + 1)
-    wav = wav.copy()
-    wav[:samples] *= ramp
-    wav[len(wav) - samples :] *= ramp[::-1]
-    return wav
+def join(pieces: list[np.ndarray], pause_samples: int, fade_samples: int, fade_ends: bool) -> np.ndarray:
+    """Pieces [T] -> one wav, with a pause between them and linear fades at the joints, at both ends too if wanted."""
+    pause = np.zeros(pause_samples, np.float32)
+    joined: list[np.ndarray] = []
+    for index, piece in enumerate(pieces):
+        wav = piece.copy()
+        n_samples = min(fade_samples, len(wav) // 2)
+        ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
+        if index > 0 or fade_ends:
+            wav[:n_samples] *= ramp
+        if index < len(pieces) - 1 or fade_ends:
+            wav[len(wav) - n_samples :] *= ramp[::-1]
+        joined += [pause, wav] if joined else [wav]
+    return np.concatenate(joined)

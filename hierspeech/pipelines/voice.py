@@ -1,8 +1,8 @@
 """A voice: a folder of trained models that fit together, with saved prompts; loaded part by part when first needed.
 
 voice.json  {"format": 1, "name": "lite", "language": "en-us", "ttv": "ttv", "synthesizer": "synthesizer",
-             "semantic_encoder": "phonetic", "speechsr": {"48000": "speechsr"}, "prompts": ["anna"], ...}
-ttv/ synthesizer/ phonetic/ speechsr/     what `save_pretrained` wrote
+             "semantic_encoder": "phonetic", "speechsr": {"48000": "speechsr"}, "denoiser": "denoiser", "prompts": ["anna"], ...}
+ttv/ synthesizer/ phonetic/ speechsr/ denoiser/     what `save_pretrained` wrote
 prompts/anna.safetensors                  `VoicePrompt`s made with exactly these models
 """
 
@@ -19,10 +19,13 @@ import torch
 
 from speech.checkpoint import read_config
 from speech.config import build
+from speech.hub import VOICE_FILES, download, is_hub_id
 
 DEFAULT_VOICE = "lite"
 VOICES_FOLDER = Path(__file__).resolve().parent.parent / "voices"  # the voices that ship with the package
 FORMAT = 1
+RECORDINGS = ("levelled", "as_recorded")
+LEVELS = ("loudness", "peak", "prompt")
 
 
 @dataclass
@@ -38,6 +41,14 @@ class VoiceDescription:
     language: str = "en-us"
     normalizer: str | None = None  # of texts in that language; "english_cleaners2" is the published one
     speechsr: dict[str, str] = field(default_factory=dict)  # output sample rate -> folder
+    denoiser: str | None = None  # folder of the model that cleans noisy references
+    # How references and sources of conversion reach the models. "levelled": the mean of the channels, trimmed, at -23 dB
+    # RMS, as our own training makes them; "as_recorded": the published pipeline's, the first channel as it is.
+    recordings: str = "levelled"
+    level: str = (
+        "loudness"  # of the output by default: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (its peak)
+    )
+    denoise_ratio: float = 0.0  # share of the cleaned reference in the style by default
     prompts: list[str] = field(default_factory=list)  # the first one is the default reference
     max_chars: int = 200  # longest piece of text spoken at once
     noise_scale: float = 0.333  # 0.333 is robust, 0.667 livelier (HierSpeech++ README)
@@ -49,13 +60,17 @@ class VoiceDescription:
             raise ValueError(
                 f"voice.json has format {self.format}, this version of the code reads format {FORMAT}."
             )
-        for part in (
-            self.ttv,
-            self.synthesizer,
-            self.semantic_encoder,
-            *self.speechsr.values(),
-            *self.prompts,
-        ):
+        for name, choices in (("recordings", RECORDINGS), ("level", LEVELS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"voice.json: {name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}."
+                )
+        if not 0 <= self.denoise_ratio <= 1:
+            raise ValueError(
+                f"voice.json: denoise_ratio is {self.denoise_ratio}, expected a number from 0 to 1."
+            )
+        parts = [self.ttv, self.synthesizer, self.semantic_encoder, *self.speechsr.values(), *self.prompts]
+        for part in parts if self.denoiser is None else [*parts, self.denoiser]:
             if not re.fullmatch(r"\w[\w.+-]*", part):
                 raise ValueError(
                     f"voice.json names the part {part!r}; expected a plain name inside the voice's folder."
@@ -111,6 +126,23 @@ class Voice:
         return model
 
     @property
+    def denoiser(self) -> torch.nn.Module | None:
+        """The model that cleans noisy references, or None where the voice has none."""
+        name = self.description.denoiser
+        if name is None:
+            return None
+        from denoiser.model import Denoiser
+
+        model = self._part(
+            "denoiser", lambda: Denoiser.from_pretrained(self.folder / name, device=self.device)
+        )
+        if model.config.sample_rate != self.sample_rate:
+            raise ValueError(
+                f"{self.folder}: the denoiser works at {model.config.sample_rate} Hz, expected {self.sample_rate} Hz."
+            )
+        return model
+
+    @property
     def sample_rate(self) -> int:
         """The synthesizer's own rate in Hz."""
         return self.audio.sample_rate
@@ -149,7 +181,13 @@ class Voice:
         from speech.semantic.encoder import load_encoder
 
         folder = self._path("semantic_encoder")
-        return load_encoder(self.semantic, folder if folder.is_dir() else None, self.device)
+        if not folder.is_dir():  # never fetched behind the user's back: what a voice uses lies in its folder
+            raise ValueError(
+                f"{self.folder} has no semantic encoder, which voice conversion needs: "
+                f"`python -m hierspeech.official encoder {self.folder} facebook/mms-300m` "
+                "(or a folder with that model in place of the hub id) puts it there."
+            )
+        return load_encoder(self.semantic, folder, self.device)
 
 
 _voices: WeakValueDictionary[tuple[Path, torch.device], Voice] = WeakValueDictionary()
@@ -187,19 +225,14 @@ def find_voice(name: str | Path) -> Path:
     known = ", ".join(shipped_voices()) or "none"
     if Path(name).is_dir():
         raise ValueError(f"{name}: this folder has no voice.json; shipped voices: {known}.")
-    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
+    if not is_hub_id(str(name)):
         raise ValueError(
             f"unknown voice {str(name)!r}: expected a folder, a hub id or a shipped voice ({known})."
         )
-    try:
-        from huggingface_hub import snapshot_download  # an extra: only hub ids need it
-
-        return Path(snapshot_download(str(name)))
-    except Exception as error:  # the hub's errors have no common class; all mean the same to the user
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"voice {str(name)!r} is no folder and no shipped voice, nor does the hub give it: {reason}"
-        ) from error
+    folder = download(str(name), VOICE_FILES)
+    if not (folder / "voice.json").is_file():
+        raise ValueError(f"{name}: this hub repository has no voice.json, so it is no voice.")
+    return folder
 
 
 def read_description(folder: Path) -> VoiceDescription:
