@@ -1,7 +1,8 @@
-"""Importer of the published HierSpeech++ checkpoints.
+"""What makes the published HierSpeech++ checkpoints ours; docs/official.md is for its users.
 
-`python -m hierspeech.official convert synthesizer|ttv|speechsr-24k|speechsr-48k IN.pth OUT_DIR` writes a folder that the
-class of that component loads with `from_pretrained`. In Python: `load_official(component, path_or_state_dict)`.
+`python -m hierspeech.official import` turns a download folder into a voice, `encoder` adds MMS-300M to it, `convert` turns
+one checkpoint into a folder that the class of that component loads with `from_pretrained`, `start` turns training files into
+a run folder. In Python: `import_download`, `install_encoder`, `convert`, `start`, and `load_official(component, path_or_state_dict)`.
 
 Contract of a component module (`synthesizer.py`, `ttv.py`, `speechsr.py`, ...), listed in `components.py`:
 
@@ -21,5 +22,8 @@ so that every complaint names tensors as they are called in that file.
 """
 
 from hierspeech.official.convert import convert, load_official
+from hierspeech.official.fine_tuning import start
+from hierspeech.official.semantic import install_encoder
+from hierspeech.official.voice_folder import import_download
 
-__all__ = ["convert", "load_official"]
+__all__ = ["convert", "import_download", "install_encoder", "load_official", "start"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from hierspeech.official import discriminators, speechsr, synthesizer, ttv
+from hierspeech.official import denoiser, discriminators, speechsr, synthesizer, ttv
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ CONVERTIBLE = {
     "ttv": Component("ttv_v1", ttv.MODEL, ttv.config, ttv.rename),
     "speechsr-24k": Component("speechsr24k", speechsr.MODEL, speechsr.config_24k, speechsr.rename),
     "speechsr-48k": Component("speechsr48k", speechsr.MODEL, speechsr.config_48k, speechsr.rename),
+    "denoiser": Component("denoiser_mpsenet", denoiser.MODEL, denoiser.config, denoiser.rename),
 }
 
 # What `load_official` reads: also the discriminators, which only training needs.

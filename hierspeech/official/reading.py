@@ -1,0 +1,74 @@
+"""Reads a published checkpoint: only through `weights_only=True`, and compared tensor by tensor with the published list."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CONTAINERS = ("model", "generator")  # keys under which training files hold the state dict
+NAMED = 3  # how many offending tensors a message names
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """The content of a checkpoint file; its tensors are mapped from the disk, so they take memory only when read.
+
+    Raises:
+        ValueError: no such file, or one that is damaged or holds anything but tensors, numbers and containers of them.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        # files of the old format (before torch 1.6) are no zip archives and cannot be mapped
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (
+        Exception
+    ) as error:  # a damaged or hostile file can fail in any way; none of them is worth telling apart
+        raise ValueError(
+            f"{path} cannot be read as a PyTorch checkpoint that holds nothing but tensors ({type(error).__name__})"
+        ) from error
+
+
+def unwrap(content: Any, name: str) -> dict[str, Tensor]:
+    """The state dict in `content`: bare, or under `model` or `generator`; `name` is how messages call it."""
+    if isinstance(content, Mapping):
+        for container in CONTAINERS:
+            if isinstance(content.get(container), Mapping):
+                content = content[container]
+                break
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"{name}: expected a dictionary of tensors, got {type(content).__name__}")
+    for key, tensor in content.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name}: {key} is a {type(tensor).__name__}, expected a tensor")
+    return dict(content)
+
+
+def check_tensors(state: dict[str, Tensor], shapes: dict[str, list[int]], prefix: str) -> None:
+    """Compare names, shapes and finiteness with the published list; a ValueError that starts with `prefix` names them."""
+    problems = [
+        *_list("missing", [key for key in shapes if key not in state]),
+        *_list("left over", [str(key) for key in state if key not in shapes]),
+    ]
+    wrong = [key for key in shapes if key in state and list(state[key].shape) != shapes[key]]
+    problems += _list(
+        "misshapen", [f"{key} {list(state[key].shape)} instead of {shapes[key]}" for key in wrong]
+    )
+    problems += _list("not finite", [key for key in shapes if key in state and not is_finite(state[key])])
+    if problems:
+        raise ValueError(f"{prefix}: {'; '.join(problems)}")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor has neither NaN nor infinity."""
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+
+
+def _list(what: str, keys: list[str]) -> list[str]:
+    if not keys:
+        return []
+    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    return [f"{what}: {', '.join(keys[:NAMED])}{more}"]
