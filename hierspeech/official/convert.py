@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from hierspeech.official.cards import part_card
 from hierspeech.official.components import COMPONENTS, CONVERTIBLE, Component
-from hierspeech.official.new_folder import check_free, new_folder
 from hierspeech.official.published import Source, identify
 from hierspeech.official.reading import check_tensors, is_finite, read_checkpoint, unwrap
 from speech.checkpoint import load_folded
 from speech.modules.snake import lowpass_taps
 from speech.modules.weight_norm import building_without_weight_norm
+from speech.new_folder import check_free, new_folder
 
 
 def convert(component: str, source: str | Path, folder: str | Path, unverified: bool = False) -> Source:

@@ -9,9 +9,9 @@ import torch
 
 from hierspeech.official.cards import start_card
 from hierspeech.official.components import COMPONENTS, CONVERTIBLE
-from hierspeech.official.new_folder import check_free, new_folder
 from hierspeech.official.published import file_digest, identify
 from hierspeech.official.training_files import TrainingState, read_training_file
+from speech.new_folder import check_free, new_folder
 from speech.optimization import OptimizerConfig, make_optimizer
 
 SEED = 1234  # of a discriminator that starts from nothing

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from hierspeech.official.new_folder import new_folder
 from hierspeech.pipelines.voice import Voice
+from speech.new_folder import new_folder
 from speech.semantic.encoder import SemanticSpec, load_encoder
 
 ENCODER_FOLDER = "mms-300m"

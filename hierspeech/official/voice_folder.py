@@ -10,11 +10,11 @@ from hierspeech.official.cards import voice_card
 from hierspeech.official.components import CONVERTIBLE
 from hierspeech.official.convert import write_part
 from hierspeech.official.download import find_parts
-from hierspeech.official.new_folder import check_free, new_folder
 from hierspeech.official.published import Source, identify
 from hierspeech.official.published_config import check_config
 from hierspeech.official.semantic import ENCODER_FOLDER, find_source, write_encoder
 from hierspeech.pipelines.voice import Voice
+from speech.new_folder import check_free, new_folder
 
 SPEECHSR = {"speechsr-24k": "24000", "speechsr-48k": "48000"}  # part -> its output rate in Hz
 Report = Callable[[str], None]

@@ -32,7 +32,9 @@ def load_strictly(
     ):  # transformers would take the defaults
         raise ValueError(f"no config.json could be read from {source}")
     before = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # expected left-overs are no news
+    logging.disable_progress_bar()
     try:
         config = config_class.from_pretrained(source)
         if config.model_type != config_class.model_type:
@@ -49,6 +51,8 @@ def load_strictly(
         ) from error
     finally:
         logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
     wrong = {
         kind: sorted(map(str, info.get(kind) or []))
         for kind in ("missing_keys", "mismatched_keys", "error_msgs")
