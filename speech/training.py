@@ -129,34 +129,10 @@ def fit(
     Raises:
         ValueError: losses that do not match the recipe, a run that cannot be resumed or initialised.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-
     from speech.progress import Progress
 
-    _check(recipe, losses, config)
-    accelerator = Accelerator(
-        mixed_precision="no",  # autocast is entered in speech/turns.py, around a whole turn
-        cpu=config.device == "cpu",
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(
-                find_unused_parameters=config.find_unused_parameters, broadcast_buffers=False
-            )
-        ],
-    )
+    accelerator, state, plain = begin(recipe, config, losses)
     run_folder = Path(config.runs_folder) / config.run
-    if accelerator.is_main_process:
-        remove_unfinished(run_folder)
-    state = _start(recipe, config, losses, run_folder, accelerator)
-    plain = dict(recipe.modules)  # without distributed wrappers
-    for name in config.compile:
-        plain[name].compile()
-    with (
-        warnings.catch_warnings()
-    ):  # torch 2.13 renames broadcast_buffers; older releases know this name only
-        warnings.simplefilter("ignore", FutureWarning)
-        recipe.modules.update({name: accelerator.prepare_model(plain[name]) for name in losses})
-    for module in recipe.modules.values():
-        module.train()
     progress = Progress(run_folder, state.step, config, accelerator)
     saved = state.step
     deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
@@ -194,6 +170,43 @@ def fit(
     if saved < config.max_steps:
         progress.say(f"stopped at step {saved} of {config.max_steps}; the same command continues")
     return saved
+
+
+def begin(recipe: Any, config: TrainConfig, losses: dict[str, dict[str, float]]) -> tuple[Any, State, dict]:
+    """What a run needs before its first step: modules on the device, wrapped and compiled, and optimizers.
+
+    Returns: the accelerator, the state (of the newest step folder where the run has one), and the plain modules by name,
+        without distributed wrappers.
+    Raises:
+        ValueError: losses that do not match the recipe, a run that cannot be resumed or initialised.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    _check(recipe, losses, config)
+    accelerator = Accelerator(
+        mixed_precision="no",  # autocast is entered in speech/turns.py, around a whole turn
+        cpu=config.device == "cpu",
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(
+                find_unused_parameters=config.find_unused_parameters, broadcast_buffers=False
+            )
+        ],
+    )
+    run_folder = Path(config.runs_folder) / config.run
+    if accelerator.is_main_process:
+        remove_unfinished(run_folder)
+    state = _start(recipe, config, losses, run_folder, accelerator)
+    plain = dict(recipe.modules)
+    for name in config.compile:
+        plain[name].compile()
+    with (
+        warnings.catch_warnings()
+    ):  # torch 2.13 renames broadcast_buffers; older releases know this name only
+        warnings.simplefilter("ignore", FutureWarning)
+        recipe.modules.update({name: accelerator.prepare_model(plain[name]) for name in losses})
+    for module in recipe.modules.values():
+        module.train()
+    return accelerator, state, plain
 
 
 def _check(recipe, losses, config: TrainConfig) -> None:
