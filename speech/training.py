@@ -196,6 +196,12 @@ def begin(recipe: Any, config: TrainConfig, losses: dict[str, dict[str, float]])
     if accelerator.is_main_process:
         remove_unfinished(run_folder)
     state = _start(recipe, config, losses, run_folder, accelerator)
+    if accelerator.num_processes > 1:
+        steps = accelerator.gather(torch.tensor([state.step], device=accelerator.device)).tolist()
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"{run_folder}: the processes find the steps {steps} there; expected one folder that all machines share"
+            )
     plain = dict(recipe.modules)
     for name in config.compile:
         plain[name].compile()

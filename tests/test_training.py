@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -193,15 +194,35 @@ def test_a_time_limit_stops_and_saves(tmp_path):
     assert step_folders(tmp_path / "toy")
 
 
-def test_two_processes_equal_one_with_the_double_batch(tmp_path):
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_two_processes_equal_one_with_the_double_batch(tmp_path, nodes):
+    """On one machine, and on two that find each other by address as torchrun's users start them."""
     main(str(tmp_path / "one"), 10, 0.0, 12)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
-    command += ["--rdzv-endpoint=localhost:0", str(TOY), str(tmp_path / "two"), "10", "0", "6"]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={2 // nodes}"]
+    command += [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}"]
+    command += [str(TOY), str(tmp_path / "two"), "10", "0", "6"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, env=ENVIRONMENT, **pipes) for _ in range(nodes)]
+    for process in running:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors[-2000:]
     one, two = state_of(tmp_path / "one/toy"), state_of(tmp_path / "two/toy")
     for name in one["modules"]:
         torch.testing.assert_close(two["modules"][name], one["modules"][name], rtol=1e-5, atol=1e-5)
+
+
+def test_machines_without_a_shared_run_folder_do_not_drift_apart(tmp_path, monkeypatch):
+    from accelerate import Accelerator
+
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    monkeypatch.setattr(Accelerator, "gather", lambda self, steps: torch.cat([steps, steps + 1000]))
+    with pytest.raises(
+        ValueError, match="find the steps \\[0, 1000\\] there; expected one folder that all machines"
+    ):
+        run(make(config(tmp_path)))
 
 
 @pytest.mark.parametrize(
