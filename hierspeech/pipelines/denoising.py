@@ -63,7 +63,6 @@ class Denoising:
         wav, rate, name = read_recording(
             recording,
             sample_rate or voice.sample_rate,
-            channel="first" if recordings == "as_recorded" else "mean",
         )
         check_recording(wav, rate, name, min_seconds=0.0)
         wav = resample_recording(wav, rate, voice.sample_rate, recordings)

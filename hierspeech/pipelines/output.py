@@ -42,10 +42,14 @@ def check_output_rate(sample_rate: int) -> None:
         raise ValueError(f"output sample rate {sample_rate}: expected one of {rates} Hz.")
 
 
-def check_level(level: str) -> None:
-    """One-sentence ValueError for a level that no pipeline gives."""
+def check_level(level: str, prompt_peak: float | None = None) -> None:
+    """One-sentence ValueError for a level that no pipeline gives, or that this prompt cannot give."""
     if level not in LEVELS:
         raise ValueError(f"level {level!r}: expected one of {', '.join(LEVELS)}.")
+    if level == "prompt" and prompt_peak is None:
+        raise ValueError(
+            "level 'prompt': this saved prompt does not know the peak of its recording, expected loudness or peak."
+        )
 
 
 def finish(
@@ -53,7 +57,7 @@ def finish(
     voice: Voice,
     output_sample_rate: int,
     level: str,
-    prompt_peak: float = 1.0,
+    prompt_peak: float | None = None,
     n_samples: int | None = None,
     unknown: list[str] | None = None,
 ) -> Speech:
@@ -72,13 +76,13 @@ def finish(
     return Speech(set_level(wav, level, prompt_peak), output_sample_rate, list(unknown or []))
 
 
-def set_level(wav: np.ndarray, level: str, prompt_peak: float = 1.0) -> np.ndarray:
+def set_level(wav: np.ndarray, level: str, prompt_peak: float | None = None) -> np.ndarray:
     """Scales wav [T]; silence stays silence.
 
     "loudness" is -23 dB RMS with peaks under 0.95; "peak" makes the highest sample 0.999; "prompt" makes it that of the
     reference, at most 1, since what lies above does not fit into a file.
     """
-    check_level(level)
+    check_level(level, prompt_peak)
     if level == "loudness":
         return set_loudness(wav, RMS_DB, PEAK)
     highest = np.abs(wav).max(initial=np.float32(0))

@@ -57,7 +57,9 @@ def publish(
     with new_folder(out) as folder:
 
         def add(name: str, model_class: Any, source: Path) -> Any:
-            model = model_class.from_pretrained(source)
+            return write(name, model_class.from_pretrained(source))
+
+        def write(name: str, model: Any) -> Any:
             model.save_pretrained(folder / name, card=_card(cards, name), dtype=torch.float16)
             return model
 
@@ -66,9 +68,14 @@ def publish(
         rate = add("synthesizer", HierSpeech, synthesizer).config.audio.sample_rate
         rates = {}
         for source in speechsr or []:
-            output_rate = round(SpeechSR.from_pretrained(source).config.scale * rate)
+            model = SpeechSR.from_pretrained(source)
+            output_rate = round(model.config.scale * rate)
+            if str(output_rate) in rates:
+                raise ValueError(
+                    f"{source}: a second model for {output_rate} Hz, expected one for each rate."
+                )
             rates[str(output_rate)] = f"speechsr-{output_rate // 1000}k"
-            add(rates[str(output_rate)], SpeechSR, source)
+            write(rates[str(output_rate)], model)
         if denoiser is not None:
             add("denoiser", Denoiser, denoiser)
         if card := _card(cards, "voice"):
