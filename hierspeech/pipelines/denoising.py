@@ -14,7 +14,7 @@ from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 
 
 class Denoising:
-    """Cleans recordings of any length; the memory that it takes beside the samples themselves does not grow with them.
+    """Cleans recordings of any length: the model's memory does not grow with them, only the samples themselves are held.
 
     >>> Denoising.from_pretrained("lite")("noisy.wav").save("clean.wav")
     """
