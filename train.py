@@ -37,6 +37,12 @@ def _synthesizer() -> type:
     return Recipe
 
 
+def _hierspeech() -> type:
+    from hierspeech.synthesizer.variational_recipe import Recipe
+
+    return Recipe
+
+
 def _speechsr() -> type:
     from speechsr.recipe import Recipe
 
@@ -55,6 +61,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "aligned_ttv": _aligned_ttv,
     "ttv": _ttv,
     "synthesizer": _synthesizer,
+    "hierspeech": _hierspeech,
     "speechsr": _speechsr,
     "denoiser": _denoiser,
 }

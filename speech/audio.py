@@ -85,6 +85,18 @@ def _read(file: soundfile.SoundFile, limit: int | None, channel: str) -> np.ndar
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
+def count_samples(path: str | os.PathLike, sample_rate: int) -> int:
+    """How many samples `load_audio(path, sample_rate)` would give, from the file's head alone; AudioError as there."""
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such sound file.")
+    try:
+        head = soundfile.info(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path}: not a sound file that libsndfile can read ({error}).") from error
+    return round(head.frames * sample_rate / head.samplerate)
+
+
 def check_writable(path: str | os.PathLike) -> Path:
     """Refuses an output path that could not be written, before any work is done for it; leaves nothing behind."""
     path = Path(path)
