@@ -25,14 +25,16 @@ def load_audio(
     sample_rate: int | None = None,
     max_seconds: float | None = None,
     channel: str = "mean",
+    start: int = 0,
 ) -> tuple[np.ndarray, int]:
     """Reads a sound file as mono.
 
     Args:
         path: a file in any format libsndfile reads, at any rate and with any number of channels.
         sample_rate: the rate to resample to; None keeps the file's own.
-        max_seconds: read no more than this much from the start, so that memory is bounded.
+        max_seconds: read no more than this much, so that memory is bounded.
         channel: what becomes of several channels, their "mean" or the "first" one.
+        start: samples, at the file's own rate, to skip before reading.
     Returns:
         wav float32 [T] and its sample rate.
     Raises:
@@ -53,6 +55,8 @@ def load_audio(
                     f"{path}: a sample rate of {rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]} Hz."
                 )
             limit = -1 if max_seconds is None else int(max_seconds * rate)
+            if start:
+                file.seek(min(start, file.frames))
             wav = file.read(limit, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(
@@ -70,6 +74,20 @@ def load_audio(
     if sample_rate is not None and sample_rate != rate:
         wav, rate = resample(wav, rate, sample_rate), sample_rate
     return np.ascontiguousarray(wav, dtype=np.float32), rate
+
+
+def read_length(path: str | os.PathLike) -> tuple[int, int]:
+    """(samples, sample rate in Hz) that the header of a sound file states; AudioError where there is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such sound file.")
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{path}: not a sound file that libsndfile can read ({error.error_string})."
+        ) from error
+    return info.frames, info.samplerate
 
 
 def check_writable(path: str | os.PathLike) -> Path:
