@@ -25,14 +25,16 @@ def load_audio(
     sample_rate: int | None = None,
     max_seconds: float | None = None,
     channel: str = "mean",
+    start: int = 0,
 ) -> tuple[np.ndarray, int]:
     """Reads a sound file as mono.
 
     Args:
         path: a file in any format libsndfile reads, at any rate and with any number of channels.
         sample_rate: the rate to resample to; None keeps the file's own.
-        max_seconds: read no more than this much from the start, so that memory is bounded.
+        max_seconds: read no more than this much, so that memory is bounded.
         channel: what becomes of several channels, their "mean" or the "first" one.
+        start: samples, at the file's own rate, to skip before reading.
     Returns:
         wav float32 [T] and its sample rate.
     Raises:
@@ -52,6 +54,8 @@ def load_audio(
                 raise AudioError(
                     f"{path}: a sample rate of {rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]} Hz."
                 )
+            if start:
+                file.seek(min(start, file.frames))
             wav = _read(file, None if max_seconds is None else int(max_seconds * rate), channel)
     except soundfile.LibsndfileError as error:
         raise AudioError(
@@ -85,16 +89,26 @@ def _read(file: soundfile.SoundFile, limit: int | None, channel: str) -> np.ndar
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
-def count_samples(path: str | os.PathLike, sample_rate: int) -> int:
-    """How many samples `load_audio(path, sample_rate)` would give, from the file's head alone; AudioError as there."""
+def read_length(path: str | os.PathLike) -> tuple[int, int]:
+    """(samples, sample rate in Hz) that the header of a sound file states; AudioError where there is none."""
     path = Path(path)
     if not path.is_file():
         raise AudioError(f"{path}: no such sound file.")
     try:
-        head = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path}: not a sound file that libsndfile can read ({error}).") from error
-    return round(head.frames * sample_rate / head.samplerate)
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{path}: not a sound file that libsndfile can read ({error.error_string})."
+        ) from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    return info.frames, info.samplerate
+
+
+def count_samples(path: str | os.PathLike, sample_rate: int) -> int:
+    """How many samples `load_audio(path, sample_rate)` would give, from the file's head alone; AudioError as there."""
+    frames, own_rate = read_length(path)
+    return round(frames * sample_rate / own_rate)
 
 
 def check_writable(path: str | os.PathLike) -> Path:
