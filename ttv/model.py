@@ -235,7 +235,9 @@ def log_likelihood(z: Tensor, prior: DiagonalGaussian) -> Tensor:
     """Log-density of every frame z [B, C, N] under the Gaussian of every token [B, C, S]: [B, S, N], in nats."""
     with torch.autocast(z.device.type, enabled=False):
         z, mean, log_std = z.float(), prior.mean.float(), prior.log_std.float()
-        precision = torch.exp(-2 * log_std).transpose(1, 2)  # [B, S, C]
-        mean = mean.transpose(1, 2)
-        constant = -0.5 * math.log(2 * math.pi) - log_std.transpose(1, 2) - 0.5 * mean**2 * precision
-        return constant.sum(2, keepdim=True) - 0.5 * precision @ z**2 + (mean * precision) @ z
+        precision = torch.exp(-2 * log_std)  # [B, C, S]
+        constant = -0.5 * math.log(2 * math.pi) - log_std - 0.5 * mean**2 * precision
+        frames = z.transpose(1, 2)  # [B, N, C]
+        # made with the tokens innermost, which is how the alignment search reads it
+        by_frame = constant.sum(1, keepdim=True) - 0.5 * frames**2 @ precision + frames @ (mean * precision)
+        return by_frame.transpose(1, 2)
