@@ -10,6 +10,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from speech.checkpoint import load_tensors
+from speech.freezing import set_training
 from speech.losses import kl_divergence
 from speech.packs import Pack, write_arrays, write_utterances
 from speech.semantic.encoder import SemanticSpec
@@ -18,7 +20,7 @@ from ttv import TTV
 from ttv.data import DataConfig, TTVData, collate
 from ttv.model import TTVConfig
 
-CONFIG = "configs/tiny/ttv.yaml"
+CONFIG, PITCH_CONFIG = "configs/tiny/ttv.yaml", "configs/base/ttv_pitch.yaml"
 SPEC = SemanticSpec(name="noise", layer=0, dim=12)
 PHONEMES = ["həlˈoʊ", "wˈɜːld", "tɛst!", "a"]
 
@@ -37,7 +39,7 @@ def make_pack(
     rows, utterances = [], []
     for i, (n, text) in enumerate(zip(frames, phonemes, strict=False)):
         wav = 3000 * rng.standard_normal(320 * (n - 20 if i in short_wav else n) - 100)
-        f0 = np.where(rng.random(4 * n) < 0.5, 0, 200) * (i not in silent)
+        f0 = np.where(np.arange(4 * n) % 40 < 12, 0, 200) * (i not in silent)
         # smooth and of two dimensions, so that there is something to learn
         angles = np.arange(n)[:, None] * rng.uniform(0.05, 0.3, (1, 2)) + rng.uniform(0, 6, (1, 2))
         semantic = np.sin(angles) @ rng.standard_normal((2, spec.dim)) + 0.1 * rng.standard_normal(
@@ -136,6 +138,57 @@ def test_the_duration_loss_falls_on_one_batch(tmp_path):
     recipe, _, _ = open_recipe(make_pack(tmp_path, [40, 55, 33, 47]), "train.batch_size=2")
     fallen, _ = overfit(recipe, recipe.modules["ttv"].duration_predictor, {"duration": 1.0}, 25)
     assert fallen["duration"] > 2.0, fallen  # nats per phoneme
+
+
+def init_folder(folder: Path) -> Path:
+    """A tiny TTV as `init` takes it."""
+    _, _, sections, _, _ = train.read(CONFIG, [])
+    torch.manual_seed(3)
+    TTV(sections.model).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("source", ["recording", "reconstruction", "text"])
+def test_the_pitch_phase_changes_the_pitch_predictor_only(tmp_path, source):
+    make_pack(tmp_path, [40, 55, 33, 47])
+    start = init_folder(tmp_path / "start")
+    small = ["recipe.slice_frames=12", "train.batch_size=3", "train.num_workers=0", "train.device=cpu"]
+    arguments = [*overrides(tmp_path), f"init={start}", f"recipe.pitch_from={source}", *small]
+    assert train.main([PITCH_CONFIG, *arguments, "train.max_steps=2", "train.validate_every=1"]) == 0
+    before, after = (load_tensors(folder) for folder in (start, tmp_path / "runs/ttv_pitch/step_00000002"))
+    changed = {name for name in before if not torch.allclose(before[name], after[name], rtol=0, atol=1e-6)}
+    assert changed == {name for name in before if name.startswith("pitch_predictor.")}
+    state = torch.load(tmp_path / "runs/ttv_pitch/step_00000002/training.pt", weights_only=True)
+    trained = [name for name in state["modules"]["ttv"] if name.startswith("pitch_predictor.")]
+    assert len(state["optimizers"]["ttv"]["state"]) == len(trained)
+
+
+def test_the_pitch_phase_learns_what_the_text_gives(tmp_path):
+    """On one batch; the frozen parts, dropout among them, stay as they are when the model speaks."""
+    make_pack(tmp_path, [40, 55, 33, 47])
+    _, cls, sections, weights, config = train.read(
+        PITCH_CONFIG,
+        [
+            *overrides(tmp_path),
+            f"init={init_folder(tmp_path / 'start')}",
+            "train.batch_size=2",
+            "train.num_workers=0",
+        ],
+    )
+    recipe = cls(sections.model, sections.data, sections.recipe, weights, config)
+    module = recipe.modules["ttv"]
+    set_training(module)
+    assert not module.text_encoder.training and module.pitch_predictor.training
+    fallen, first = overfit(recipe, module.pitch_predictor, weights["ttv"], 40)
+    assert fallen["pitch"] > 0.4 * first["pitch"]
+
+
+def test_the_pitch_phase_needs_a_trained_model(tmp_path, capsys):
+    make_pack(tmp_path, [40, 55])
+    assert train.main([CONFIG, *overrides(tmp_path), "recipe.phase=pitch"]) == 2
+    assert "recipe.phase pitch goes on from a trained model: expected init=FOLDER" in capsys.readouterr().err
+    assert train.main([PITCH_CONFIG, *overrides(tmp_path)]) == 2
+    assert "model: init takes the model section from a trained model" in capsys.readouterr().err
 
 
 def test_batches_are_a_function_of_the_step(tmp_path):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speech.data import step_batches
+from speech.freezing import freeze_all_but
 from speech.losses import kl_divergence
 from speech.packs import Pack
 from speech.spectrogram import MelSpectrogram
@@ -29,9 +30,9 @@ class RecipeConfig:
     slice_frames: int = 60  # excerpt that the pitch predictor sees per step, 1.2 s
     # Features that pitch is learnt from: of the "recording" as published, their "reconstruction", or those of the "text"
     pitch_from: str = "recording"
-    pitch_noise: float = (
-        0.333  # spread of the prior with pitch_from: text; the noise_scale that voices speak with
-    )
+    # spread of the prior with pitch_from: text; the noise_scale that voices speak with
+    pitch_noise: float = 0.333
+    phase: str = "all"  # or "pitch": only the pitch predictor learns, by its loss alone, from train.init on
     validation_batches: int = 4
 
     def __post_init__(self):
@@ -42,6 +43,8 @@ class RecipeConfig:
             )
         if self.pitch_from not in PITCH_SOURCES:
             raise ValueError(f"pitch_from is {self.pitch_from!r}, expected one of {', '.join(PITCH_SOURCES)}")
+        if self.phase not in ("all", "pitch"):
+            raise ValueError(f"phase is {self.phase!r}, expected all or pitch")
 
 
 @dataclass
@@ -54,7 +57,10 @@ class Sections:
 
 
 class Recipe:
-    """One turn per step: the conditional VAE with everything learnt at once. Validation is on the pack's `dev` split."""
+    """One turn per step: the conditional VAE with everything learnt at once, or its pitch predictor alone.
+
+    Validation is on the pack's `dev` split.
+    """
 
     Config = Sections
     published = "ttv"
@@ -68,6 +74,10 @@ class Recipe:
         train_config: TrainConfig,
     ):
         self.modules: dict[str, nn.Module] = {"ttv": TTV(model_config)}
+        if recipe_config.phase == "pitch":
+            if train_config.init is None:
+                raise ValueError("recipe.phase pitch goes on from a trained model: expected init=FOLDER")
+            freeze_all_but(self.modules["ttv"], ["pitch_predictor"])
         self.config, self.train_config, self.audio = recipe_config, train_config, model_config.audio
         self.mel = MelSpectrogram(model_config.audio)
         pack = Pack(data_config.pack)
@@ -163,6 +173,8 @@ class Recipe:
         )
 
     def _losses(self, batch: TTVBatch, out: TTVTrainingOutput) -> dict[str, Tensor]:
+        if self.config.phase == "pitch":
+            return {"pitch": self._pitch_loss(batch, out)}
         log_probabilities = out.ctc_logits.float().log_softmax(1).permute(2, 0, 1)  # [N, B, n_symbols]
         return {
             # A mean over the padding too, where both sides are zero: the authors found that a masked mean makes
