@@ -43,6 +43,12 @@ def _speechsr() -> type:
     return Recipe
 
 
+def _speechsr_istft() -> type:
+    from speechsr.istft_recipe import Recipe
+
+    return Recipe
+
+
 def _denoiser() -> type:
     from denoiser.recipe import Recipe
 
@@ -56,6 +62,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "ttv": _ttv,
     "synthesizer": _synthesizer,
     "speechsr": _speechsr,
+    "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
 }
 

@@ -48,10 +48,11 @@ def publish(
     """
     from denoiser.model import Denoiser
     from hierspeech.pipelines.prompt import VoicePrompt
-    from hierspeech.pipelines.voice import load_voice
+    from hierspeech.pipelines.voice import load_voice, model_class
     from hierspeech.synthesizer.model import HierSpeech
+    from speech.checkpoint import read_config
     from speech.semantic.phonetic import PhoneticEncoder
-    from speechsr.model import SpeechSR
+    from speechsr import SPEECHSR_MODELS
     from ttv.aligned import AlignedTTV
 
     with new_folder(out) as folder:
@@ -66,9 +67,10 @@ def publish(
         rate = add("synthesizer", HierSpeech, synthesizer).config.audio.sample_rate
         rates = {}
         for source in speechsr or []:
-            output_rate = round(SpeechSR.from_pretrained(source).config.scale * rate)
+            kind = model_class(source, SPEECHSR_MODELS)
+            output_rate = round(read_config(kind, source).scale * rate)
             rates[str(output_rate)] = f"speechsr-{output_rate // 1000}k"
-            add(rates[str(output_rate)], SpeechSR, source)
+            add(rates[str(output_rate)], kind, source)
         if denoiser is not None:
             add("denoiser", Denoiser, denoiser)
         if card := _card(cards, "voice"):
