@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from hierspeech.preparation.corpora import CORPORA
+from hierspeech.preparation.corpora import LAYOUTS, read_corpus, with_splits
 from hierspeech.preparation.features import prepare
+from hierspeech.preparation.records import CorpusOptions
 from hierspeech.preparation.semantic import add_semantic
 
 
@@ -16,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("corpus", type=Path, help="folder of the corpus, or a filelist")
     parser.add_argument("out", type=Path, help="folder of the pack to make or go on with")
     parser.add_argument(
-        "--layout", choices=sorted(CORPORA), default="folder", help="how the corpus is laid out"
+        "--layout", choices=sorted(LAYOUTS), default="folder", help="how the corpus is laid out"
     )
     parser.add_argument("--language", default="en-us", help="language of the texts")
     parser.add_argument("--processes", type=int, default=1)
@@ -34,11 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        if not args.corpus.exists():
-            raise ValueError(f"{args.corpus}: no such corpus folder or filelist")
-        utterances = CORPORA[args.layout](args.corpus, args.language)
-        if not utterances:
-            raise ValueError(f"{args.corpus}: no recordings found in layout {args.layout!r}")
+        found, _ = read_corpus(args.corpus, args.layout, CorpusOptions(language=args.language))
+        utterances = list(with_splits(found, 0.0, "speakers"))
         counts = prepare(utterances, args.out, args.processes)
         if args.semantic:
             add_semantic(args.out, _encoder(args.semantic, args.semantic_layer, args.semantic_dim))

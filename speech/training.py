@@ -51,11 +51,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from speech.checkpoint import config_differences, load_folded, load_tensors, read_config
+from speech.checkpoint import config_differences, read_config
 from speech.config import build
+from speech.freezing import freeze, set_training
 from speech.interruption import StopSignals
 from speech.optimization import OptimizerConfig, make_optimizer, update_average
 from speech.run_folder import load_training_state, remove_unfinished, save_step, step_folders
+from speech.starting import load_init
 from speech.turns import State, seed_everything, take_step
 
 
@@ -85,7 +87,8 @@ class TrainConfig(OptimizerConfig):
     keep_checkpoints: int = 2  # newest step folders kept; 0 = all
     keep_every: int = 0  # multiples of it are kept for good; 0 = none
     resume: str = "auto"  # newest step folder of the run, or "never": refuse to overwrite a run
-    init: str | None = None  # folder of published weights to start from
+    init: str | None = None  # folder to start from: of published weights, or a voice with such a part
+    freeze: list[str] = field(default_factory=list)  # parts of the published module that keep their weights
     tensorboard: bool = True
     find_unused_parameters: bool = False  # distributed: a step may leave parameters without gradient
 
@@ -211,7 +214,7 @@ def begin(recipe: Any, config: TrainConfig, losses: dict[str, dict[str, float]])
         warnings.simplefilter("ignore", FutureWarning)
         recipe.modules.update({name: accelerator.prepare_model(plain[name]) for name in losses})
     for module in recipe.modules.values():
-        module.train()
+        set_training(module)
     return accelerator, state, plain
 
 
@@ -242,6 +245,7 @@ def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -
     published = recipe.modules[recipe.published]
     if config.init and not folders:
         load_init(published, config.init)
+    freeze(published, config.freeze)
     for module in recipe.modules.values():
         module.to(accelerator.device)
     optimizers = {name: make_optimizer(recipe.modules[name], config.optimizer_of(name)) for name in losses}
@@ -252,13 +256,6 @@ def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -
         if accelerator.is_main_process:
             print(f"resuming {folders[-1]}", flush=True)
     return state
-
-
-def load_init(published: nn.Module, folder: str) -> None:
-    """Start `published` from the published weights in `folder`; the configurations must be equal."""
-    if differences := config_differences(read_config(type(published), folder), published.config):
-        raise ValueError(f"init: {folder} holds another model ({'; '.join(differences[:5])})")
-    load_folded(published, {k: v.float() for k, v in load_tensors(folder).items()}, folder)
 
 
 def _pack(modules: dict[str, nn.Module], state: State) -> dict[str, Any]:
@@ -313,7 +310,7 @@ def _validate(recipe, state: State, progress) -> None:
             recipe.preview(progress.writer, state.step)
     recipe.modules.update(training)
     for module in recipe.modules.values():
-        module.train()
+        set_training(module)
 
 
 def _any_process(accelerator, flag: bool) -> bool:

@@ -5,7 +5,6 @@ import pytest
 from tiny_voice import recording
 
 import prepare
-from hierspeech.preparation.corpora import read_folder, read_list, read_ljspeech, read_manifest
 from speech.audio import save_audio
 from speech.packs import Pack, SpeakerIndex, write_arrays, write_utterances
 from speech.semantic.phonetic import PhoneticEncoder, PhoneticEncoderConfig
@@ -56,26 +55,6 @@ def test_bad_input_is_one_sentence(arguments, sentence, tmp_path, capsys, monkey
     assert prepare.main(arguments) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
-
-
-def test_layouts(tmp_path):
-    (tmp_path / "a.txt").write_text("Hello.")
-    save_audio(tmp_path / "a.wav", recording(1.0), 16000)
-    (found,) = read_folder(tmp_path)
-    assert (found.id, found.text, found.speaker) == ("a", "Hello.", tmp_path.name)
-    (tmp_path / "metadata.csv").write_text("LJ1|It cost 5.|It cost five.\n")
-    assert read_ljspeech(tmp_path)[0].text == "It cost five."
-    header = "path|speaker|source|licence|seconds|age|gender|split|transcript\n"
-    rows = "x/1.wav|s1|made|none|1.0|9|f|train|HI\nx/2.wav|pico_unknown|made|none|1.0|||dev|\n"
-    (tmp_path / "manifest.csv").write_text(header + rows)
-    (kept,) = read_manifest(tmp_path)  # the child is left out, "unknown" is not one speaker
-    assert (kept.speaker, kept.split) == ("2", "dev")
-    (tmp_path / "list.txt").write_text("u1|a.wav|||hi | there\n")
-    (line,) = read_list(tmp_path / "list.txt", "de")
-    assert (line.speaker, line.language, line.text) == ("u1", "de", "hi | there")
-    (tmp_path / "list.txt").write_text("u1|a.wav|\n")
-    with pytest.raises(ValueError, match=r"list.txt:1: expected id\|wav"):
-        read_list(tmp_path / "list.txt")
 
 
 def test_an_interrupted_stage_leaves_nothing_under_its_name(tmp_path):

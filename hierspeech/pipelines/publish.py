@@ -50,7 +50,6 @@ def publish(
     from hierspeech.pipelines.prompt import VoicePrompt
     from hierspeech.pipelines.voice import load_voice, model_class
     from hierspeech.synthesizer.model import HierSpeech
-    from speech.checkpoint import read_config
     from speech.semantic.phonetic import PhoneticEncoder
     from speechsr import SPEECHSR_MODELS
     from ttv.aligned import AlignedTTV
@@ -58,7 +57,9 @@ def publish(
     with new_folder(out) as folder:
 
         def add(name: str, model_class: Any, source: Path) -> Any:
-            model = model_class.from_pretrained(source)
+            return write(name, model_class.from_pretrained(source))
+
+        def write(name: str, model: Any) -> Any:
             model.save_pretrained(folder / name, card=_card(cards, name), dtype=torch.float16)
             return model
 
@@ -67,10 +68,14 @@ def publish(
         rate = add("synthesizer", HierSpeech, synthesizer).config.audio.sample_rate
         rates = {}
         for source in speechsr or []:
-            kind = model_class(source, SPEECHSR_MODELS)
-            output_rate = round(read_config(kind, source).scale * rate)
+            model = model_class(source, SPEECHSR_MODELS).from_pretrained(source)
+            output_rate = round(model.config.scale * rate)
+            if str(output_rate) in rates:
+                raise ValueError(
+                    f"{source}: a second model for {output_rate} Hz, expected one for each rate."
+                )
             rates[str(output_rate)] = f"speechsr-{output_rate // 1000}k"
-            add(rates[str(output_rate)], kind, source)
+            write(rates[str(output_rate)], model)
         if denoiser is not None:
             add("denoiser", Denoiser, denoiser)
         if card := _card(cards, "voice"):

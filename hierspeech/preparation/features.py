@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hierspeech.preparation.alignment import Aligner
-from hierspeech.preparation.corpora import Recording
+from hierspeech.preparation.records import Recording
 from speech.audio import AudioError, load_audio, set_loudness, trim_silence
 from speech.packs import Pack, write_arrays, write_utterances
 
