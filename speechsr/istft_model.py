@@ -61,8 +61,9 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
     def __init__(self, config: ISTFTSpeechSRConfig):
         super().__init__()
         self.config = config
-        self.out_fft, self.out_hop = round(config.n_fft * config.scale), round(
-            config.hop_length * config.scale
+        self.out_fft, self.out_hop = (
+            round(config.n_fft * config.scale),
+            round(config.hop_length * config.scale),
         )
         # the input's highest bin is of real numbers only, so it is made, too
         self.kept = min(round(config.from_hz * config.n_fft / config.sample_rate), config.n_fft // 2)

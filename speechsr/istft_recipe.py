@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from speechsr import recipe
 from speechsr.data import DataConfig
 from speechsr.istft_model import ISTFTSpeechSR, ISTFTSpeechSRConfig
+from speechsr.recipe import Recipe as SpeechSRRecipe
+from speechsr.recipe import RecipeConfig
 
 
-class Recipe(recipe.Recipe):
+class Recipe(SpeechSRRecipe):
     """`speechsr.recipe.Recipe` with another generator."""
 
     @dataclass
@@ -16,6 +17,6 @@ class Recipe(recipe.Recipe):
 
         model: ISTFTSpeechSRConfig
         data: DataConfig
-        recipe: recipe.RecipeConfig = field(default_factory=recipe.RecipeConfig)
+        recipe: RecipeConfig = field(default_factory=RecipeConfig)
 
     model_class = ISTFTSpeechSR

@@ -162,9 +162,7 @@ class HierSpeech(nn.Module, Pretrained):
             self.config.official_padding,
         )
 
-    def forward(
-        self, inputs: ReconstructionInputs | VariationalInputs
-    ) -> Reconstruction | VariationalOutput:
+    def forward(self, inputs: ReconstructionInputs | VariationalInputs) -> Reconstruction | VariationalOutput:
         """The training paths: all of a step in one call, as distributed training wants it.
 
         With `VariationalInputs` the whole hierarchy (variational.py); with `ReconstructionInputs` the mean of the semantic

@@ -37,7 +37,9 @@ def show(heard: Listening, mel: nn.Module, writer, step: int) -> None:
         for name, wav in waves.items():
             tag = "recording" if name == "wav" else name
             writer.add_audio(f"{tag}/{k}", wav.clamp(-1, 1), step, mel.config.sample_rate)
-        writer.add_image(f"mel/{k}", mel_picture([mel(wav)[0] for wav in waves.values()]), step, dataformats="HW")
+        writer.add_image(
+            f"mel/{k}", mel_picture([mel(wav)[0] for wav in waves.values()]), step, dataformats="HW"
+        )
         lines = [heard.log_f0[k, 0, : 4 * frames]]
         if heard.source_log_f0 is not None:
             lines.append(heard.source_log_f0[k, 0, : 4 * frames].float())

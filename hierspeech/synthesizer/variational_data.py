@@ -37,7 +37,9 @@ class VariationalDataConfig:
     validation_filelist: str | None = None
     wav_root: str = ""  # put before the filelists' wav paths
     seconds: float = 3.84  # of a segment; shorter recordings are padded
-    prompt_seconds: float = 0.0  # of another recording of the speaker for the style; 0 takes the segment itself
+    prompt_seconds: float = (
+        0.0  # of another recording of the speaker for the style; 0 takes the segment itself
+    )
     stored_semantic: bool = False  # features of clean speech from the pack, otherwise encoded on the fly
     f0_min_hz: float = 60.0  # range in which F0 is tracked (filelists)
     f0_max_hz: float = 400.0
@@ -48,7 +50,9 @@ class VariationalDataConfig:
         if self.pack is None and self.filelist is None:
             raise ValueError("expected a pack or a filelist, got neither")
         if self.stored_semantic and (self.pack is None or self.filelist is not None):
-            raise ValueError("stored_semantic needs a pack and no filelist, whose recordings have no features")
+            raise ValueError(
+                "stored_semantic needs a pack and no filelist, whose recordings have no features"
+            )
         if self.seconds <= 0 or self.prompt_seconds < 0:
             raise ValueError(f"expected positive seconds, got {self.seconds} and {self.prompt_seconds}")
 
@@ -97,7 +101,8 @@ class PackRecordings:
             lengths = (self.pack.length("semantic", i) for i in range(len(self.pack)))
             self.frames = [min(pair) for pair in zip(self.frames, lengths, strict=True)]
         self.weights = [
-            frames * next((w for name, w in config.source_weights.items() if name in u.get("source", "")), 1.0)
+            frames
+            * next((w for name, w in config.source_weights.items() if name in u.get("source", "")), 1.0)
             for frames, u in zip(self.frames, utterances, strict=True)
         ]
 

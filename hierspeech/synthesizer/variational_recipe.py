@@ -36,7 +36,9 @@ from speech.wave_perturbation import WavePerturbationConfig, perturb_wave
 class RecipeConfig:
     """Options of the training step."""
 
-    semantic_encoder: str | None = None  # folder or hub id; None = where model.semantic.name usually comes from
+    semantic_encoder: str | None = (
+        None  # folder or hub id; None = where model.semantic.name usually comes from
+    )
     perturbation: WavePerturbationConfig = field(default_factory=WavePerturbationConfig)
     mel_perturbation: PerturbationConfig | None = None  # on the mel inside the phonetic encoder, on top
     compile_perturbation: bool = False
@@ -45,9 +47,13 @@ class RecipeConfig:
     spec_power: float = 1.0  # of the posterior's linear spectrogram: 1 magnitude, 2 power
     null_style_rate: float = 0.1
     backward_kl: bool = True
-    mel_sizes: list[int] = field(default_factory=list)  # STFT sizes of the mel loss; none: the model's own mel
+    mel_sizes: list[int] = field(
+        default_factory=list
+    )  # STFT sizes of the mel loss; none: the model's own mel
     adversarial_from: int = 0  # steps before it train without discriminators
-    adversarial_gain: float = 1.0  # on what the discriminators see: quiet speech leaves them at chance for long
+    adversarial_gain: float = (
+        1.0  # on what the discriminators see: quiet speech leaves them at chance for long
+    )
     validation_pieces: int = 16
 
     def __post_init__(self):
