@@ -49,6 +49,12 @@ def _speechsr() -> type:
     return Recipe
 
 
+def _speechsr_istft() -> type:
+    from speechsr.istft_recipe import Recipe
+
+    return Recipe
+
+
 def _denoiser() -> type:
     from denoiser.recipe import Recipe
 
@@ -63,6 +69,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "synthesizer": _synthesizer,
     "hierspeech": _hierspeech,
     "speechsr": _speechsr,
+    "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
 }
 

@@ -14,7 +14,9 @@ RMS_DB = -23.0  # level of what goes out: that of broadcast speech, which leaves
 PEAK = 0.95  # no sample of the level "loudness" is higher
 FULL_PEAK = 0.999  # highest sample of the level "peak", as in the published pipeline
 CHUNK_SAMPLES = 160000  # super-resolution works on 10 s at a time, so that memory is bounded
-CONTEXT_SAMPLES = 1600  # more than its receptive field on either side, so that no seam is heard
+# More than a super-resolution model's receptive field on either side, so that no seam is heard; with CHUNK_SAMPLES a
+# multiple of the hop of those that work in frames.
+CONTEXT_SAMPLES = 4000
 
 
 @dataclass

@@ -48,10 +48,10 @@ def publish(
     """
     from denoiser.model import Denoiser
     from hierspeech.pipelines.prompt import VoicePrompt
-    from hierspeech.pipelines.voice import load_voice
+    from hierspeech.pipelines.voice import load_voice, model_class
     from hierspeech.synthesizer.model import HierSpeech
     from speech.semantic.phonetic import PhoneticEncoder
-    from speechsr.model import SpeechSR
+    from speechsr import SPEECHSR_MODELS
     from ttv.aligned import AlignedTTV
 
     with new_folder(out) as folder:
@@ -68,7 +68,7 @@ def publish(
         rate = add("synthesizer", HierSpeech, synthesizer).config.audio.sample_rate
         rates = {}
         for source in speechsr or []:
-            model = SpeechSR.from_pretrained(source)
+            model = model_class(source, SPEECHSR_MODELS).from_pretrained(source)
             output_rate = round(model.config.scale * rate)
             if str(output_rate) in rates:
                 raise ValueError(

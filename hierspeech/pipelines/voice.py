@@ -133,9 +133,12 @@ class Voice:
         name = self.description.speechsr.get(str(sample_rate))
         if name is None:
             return None
-        from speechsr.model import SpeechSR
+        from speechsr import SPEECHSR_MODELS
 
-        model = self._part(name, lambda: SpeechSR.from_pretrained(self.folder / name, device=self.device))
+        path = self.folder / name
+        model = self._part(
+            name, lambda: model_class(path, SPEECHSR_MODELS).from_pretrained(path, device=self.device)
+        )
         if model.config.scale * self.sample_rate != sample_rate:
             raise ValueError(
                 f"{self.folder}: {name} scales by {model.config.scale:g}, which is not {self.sample_rate} to {sample_rate} Hz."
@@ -176,10 +179,7 @@ class Voice:
     def _ttv_class(self) -> type:
         from ttv import TTV_MODELS
 
-        kind = _model_name(self._path("ttv"))
-        if kind not in TTV_MODELS:
-            raise ValueError(f"{self._path('ttv')} holds a {kind}, expected one of {', '.join(TTV_MODELS)}.")
-        return TTV_MODELS[kind]
+        return model_class(self._path("ttv"), TTV_MODELS)
 
     def _check_fit(self) -> None:
         from hierspeech.synthesizer.model import HierSpeech
@@ -277,8 +277,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _model_name(folder: Path) -> str:
+def model_class(folder: Path, models: dict[str, type]) -> type:
+    """The class of the model in `folder`, by the name that its config.json states; ValueError for any but `models`."""
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model"))
+        kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model"))
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{folder / 'config.json'}: not a readable model description ({error}).") from error
+    if kind not in models:
+        raise ValueError(f"{folder} holds a {kind}, expected one of {', '.join(models)}.")
+    return models[kind]
