@@ -25,6 +25,7 @@ def load_audio(
     sample_rate: int | None = None,
     max_seconds: float | None = None,
     channel: str = "mean",
+    start_seconds: float = 0.0,
 ) -> tuple[np.ndarray, int]:
     """Reads a sound file as mono.
 
@@ -33,6 +34,7 @@ def load_audio(
         sample_rate: the rate to resample to; None keeps the file's own.
         max_seconds: read no more than this much from the start, so that memory is bounded.
         channel: what becomes of several channels, their "mean" or the "first" one.
+        start_seconds: where to begin reading.
     Returns:
         wav float32 [T] and its sample rate.
     Raises:
@@ -53,6 +55,8 @@ def load_audio(
                     f"{path}: a sample rate of {rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]} Hz."
                 )
             limit = -1 if max_seconds is None else int(max_seconds * rate)
+            if start_seconds:
+                file.seek(min(int(start_seconds * rate), file.frames))
             wav = file.read(limit, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(
@@ -70,6 +74,21 @@ def load_audio(
     if sample_rate is not None and sample_rate != rate:
         wav, rate = resample(wav, rate, sample_rate), sample_rate
     return np.ascontiguousarray(wav, dtype=np.float32), rate
+
+
+def audio_seconds(path: str | os.PathLike) -> float:
+    """Length of a sound file as its header says it; AudioError where there is no such file or it is not audio."""
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.LibsndfileError, OSError) as error:
+        there = Path(path).is_file()
+        raise AudioError(
+            f"{path}: {'not a sound file that libsndfile can read' if there else 'no such sound file'}."
+        ) from error
+    seconds = info.frames / info.samplerate
+    if not 0 <= seconds < 1e7:
+        raise AudioError(f"{path}: its header gives a length of {seconds:.0f} s.")
+    return seconds
 
 
 def check_writable(path: str | os.PathLike) -> Path:
