@@ -11,7 +11,6 @@ import train
 from hierspeech.synthesizer import HierSpeech, HierSpeechConfig
 from hierspeech.synthesizer.variational import windows
 from hierspeech.synthesizer.variational_recipe import Recipe
-from speech.losses import kl_divergence
 from speech.semantic.phonetic import PhoneticEncoder, PhoneticEncoderConfig
 from speech.turns import seed_everything
 
@@ -101,11 +100,11 @@ def test_one_batch_is_learnt(place, family):
         for k, encoder in enumerate((model.posterior, model.semantic_posterior, model.semantic_prior)):
             encoder.proj.bias[:16].add_((-1.0, 1.0, -1.0)[k])
     optimizers = {
-        name: torch.optim.AdamW(module.parameters(), 3e-3, (0.8, 0.99))
+        name: torch.optim.AdamW(module.parameters(), 5e-3, (0.8, 0.99))
         for name, module in recipe.modules.items()
     }
     history = []
-    for step in range(40):
+    for step in range(28):
         torch.manual_seed(step)
         values = {}
         for name, losses in recipe.turns(batch, step):
@@ -140,31 +139,6 @@ def test_every_parameter_has_a_gradient(recipe, batch):
     ]
     generator.zero_grad()
     assert without == []
-
-
-def test_divergences_are_those_of_torch_distributions():
-    """Forwards and, with the roles exchanged, backwards, through a flow that shifts: one-sample estimates average to KL."""
-    torch.manual_seed(0)
-    shape = (2, 3, 40_000)
-    q_mean, q_log_std = torch.tensor(0.3), torch.tensor(-0.4)
-    p_mean, p_log_std = torch.tensor(1.1), torch.tensor(0.2)
-    shift = 0.5  # the flow: x -> x + shift, which keeps volumes
-
-    def spread(value):
-        return value.expand(shape)
-
-    mask = torch.ones(2, 40_000, dtype=torch.bool)
-    mask[1, 30_000:] = False
-    posterior = torch.distributions.Normal(q_mean + shift, q_log_std.exp())  # in the prior's space
-    prior = torch.distributions.Normal(p_mean, p_log_std.exp())
-    z = spread(q_mean) + torch.randn(shape) * q_log_std.exp() + shift
-    forward = kl_divergence(z, spread(q_log_std), spread(p_mean), spread(p_log_std), mask)
-    expected = 3 * torch.distributions.kl_divergence(posterior, prior)
-    torch.testing.assert_close(forward, expected, rtol=0.02, atol=0)
-    z = spread(p_mean) + torch.randn(shape) * p_log_std.exp() - shift
-    backward = kl_divergence(z, spread(p_log_std), spread(q_mean), spread(q_log_std), mask)
-    expected = 3 * torch.distributions.kl_divergence(prior, posterior)
-    torch.testing.assert_close(backward, expected, rtol=0.02, atol=0)
 
 
 def test_divergences_pair_the_right_latents(recipe, batch):

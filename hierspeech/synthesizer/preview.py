@@ -13,6 +13,7 @@ from speech.spectrogram import MEL_FLOOR
 
 F0_LINES = 96  # height of the F0 picture
 F0_RANGE = (4.0, 6.4)  # log(F0 + 1) at its bottom and top: 54 to 600 Hz
+COLOURS = {"recording": (0.0, 0.0, 0.0), "source": (0.9, 0.1, 0.1), "synthesis": (0.1, 0.2, 0.9)}
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Listening:
 
 
 def show(heard: Listening, mel: nn.Module, writer, step: int) -> None:
-    """Write sounds, mels (truth above reconstruction above synthesis) and F0 to a TensorBoard writer."""
+    """Write sounds, mels (truth above reconstruction above synthesis) and F0 (truth black, the source network's red, the
+    synthesis's blue) to a TensorBoard writer."""
     for k, frames in enumerate(heard.n_frames.tolist()):
         waves = {
             name: getattr(heard, name)[k, :, : frames * HOP_SAMPLES]
@@ -40,11 +42,11 @@ def show(heard: Listening, mel: nn.Module, writer, step: int) -> None:
         writer.add_image(
             f"mel/{k}", mel_picture([mel(wav)[0] for wav in waves.values()]), step, dataformats="HW"
         )
-        lines = [heard.log_f0[k, 0, : 4 * frames]]
+        lines = {"recording": heard.log_f0[k, 0, : 4 * frames]}
         if heard.source_log_f0 is not None:
-            lines.append(heard.source_log_f0[k, 0, : 4 * frames].float())
+            lines["source"] = heard.source_log_f0[k, 0, : 4 * frames].float()
         tracked = torch.from_numpy(extract_f0(waves["synthesis"][0].float().cpu().numpy(), f0_max=600.0))
-        lines.append(torch.log1p(tracked).to(lines[0].device))
+        lines["synthesis"] = torch.log1p(tracked).to(heard.log_f0.device)
         writer.add_image(f"f0/{k}", f0_picture(lines), step)
 
 
@@ -55,13 +57,14 @@ def mel_picture(mels: list[Tensor]) -> Tensor:
     return torch.cat([((m.flip(0) - low) / (high - low)).clamp(0, 1) for m in mels])
 
 
-def f0_picture(lines: list[Tensor]) -> Tensor:
-    """Up to three lines of log F0 [4N] (0 = unvoiced) in black, red and blue, the first in front -> [3, F0_LINES, 4N]."""
-    picture = torch.ones(3, F0_LINES, len(lines[0]), device=lines[0].device)
-    levels = torch.linspace(F0_RANGE[1], F0_RANGE[0], F0_LINES, device=picture.device)[:, None]
-    colours = ((0.0, 0.0, 0.0), (0.9, 0.1, 0.1), (0.1, 0.2, 0.9))
+def f0_picture(lines: dict[str, Tensor]) -> Tensor:
+    """Lines of log F0 [4N] (0 = unvoiced) by name, in their colours, the first in front -> [3, F0_LINES, 4N]."""
+    first = next(iter(lines.values()))
+    picture = torch.ones(3, F0_LINES, len(first), device=first.device)
+    levels = torch.linspace(F0_RANGE[1], F0_RANGE[0], F0_LINES, device=first.device)[:, None]
     thickness = (F0_RANGE[1] - F0_RANGE[0]) / F0_LINES
-    for line, colour in reversed(list(zip(lines, colours, strict=False))):
-        drawn = (line[: picture.shape[2]] - levels).abs() < thickness  # [F0_LINES, 4N]
-        picture = torch.where(drawn, torch.tensor(colour, device=picture.device)[:, None, None], picture)
+    for name, line in reversed(lines.items()):
+        drawn = (line[: len(first)] - levels).abs() < thickness  # [F0_LINES, 4N]
+        colour = torch.tensor(COLOURS[name], device=first.device)[:, None, None]
+        picture = torch.where(drawn, colour, picture)
     return picture

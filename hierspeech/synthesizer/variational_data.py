@@ -205,8 +205,8 @@ class SegmentData:
         )
 
     def fixed(self, count: int) -> list[Segments]:
-        """The first `count` validation pieces in batches, the same ones every time."""
-        pieces = self.dev[:count]
+        """Up to `count` validation pieces from all over the list, in batches, the same ones every time."""
+        pieces = self.dev[:: max(1, len(self.dev) // count)][:count]
         size = self.train.batch_size
         return [
             collate([self.example(*item, np.random.default_rng(0)) for item in pieces[first : first + size]])

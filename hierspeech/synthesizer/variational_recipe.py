@@ -29,7 +29,7 @@ from speech.semantic.phonetic import PhoneticEncoder
 from speech.spectrogram import AudioConfig, LinearSpectrogram, MelSpectrogram
 from speech.training import TrainConfig
 from speech.turns import move
-from speech.wave_perturbation import WavePerturbationConfig, perturb_wave
+from speech.wave_perturbation import WavePerturbationConfig, apply, draw
 
 
 @dataclass
@@ -41,7 +41,7 @@ class RecipeConfig:
     )
     perturbation: WavePerturbationConfig = field(default_factory=WavePerturbationConfig)
     mel_perturbation: PerturbationConfig | None = None  # on the mel inside the phonetic encoder, on top
-    compile_perturbation: bool = False
+    compile_perturbation: bool = False  # half the time on a CPU, after a minute or more of compiling
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     window_frames: int = 30  # decoded and judged of each segment
     spec_power: float = 1.0  # of the posterior's linear spectrogram: 1 magnitude, 2 power
@@ -118,7 +118,8 @@ class Recipe:
             )
             for size in recipe.mel_sizes
         ) or nn.ModuleList([self.mel])
-        self.perturb = torch.compile(perturb_wave) if recipe.compile_perturbation else perturb_wave
+        # what is drawn stays outside: compiled random numbers are others than eager ones
+        self.perturb = torch.compile(apply) if recipe.compile_perturbation else apply
 
     def batches(self, start_step: int) -> Iterator[Segments]:
         """Batches of steps `start_step`, `start_step + 1`, ..."""
@@ -166,7 +167,9 @@ class Recipe:
             semantic = self.encode(batch.wav, batch.n_frames)
         perturbed = semantic = semantic * frame_mask[:, None]
         if perturb:
-            wav = self.perturb(batch.wav, batch.f0, self.recipe.perturbation)
+            changes = self.recipe.perturbation
+            drawn = draw(len(batch.wav), changes, device)
+            wav = self.perturb(batch.wav, batch.f0, drawn, changes, self.model.audio.sample_rate)
             wav = wav * frame_mask.repeat_interleave(HOP_SAMPLES, 1)
             perturbed = self.encode(wav, batch.n_frames, self.recipe.mel_perturbation) * frame_mask[:, None]
         prompt, prompt_mask = self.mel(batch.wav), frame_mask
