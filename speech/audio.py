@@ -25,7 +25,7 @@ def load_audio(
     sample_rate: int | None = None,
     max_seconds: float | None = None,
     channel: str = "mean",
-    start: int = 0,
+    start_seconds: float = 0.0,
 ) -> tuple[np.ndarray, int]:
     """Reads a sound file as mono.
 
@@ -34,7 +34,7 @@ def load_audio(
         sample_rate: the rate to resample to; None keeps the file's own.
         max_seconds: read no more than this much, so that memory is bounded.
         channel: what becomes of several channels, their "mean" or the "first" one.
-        start: samples, at the file's own rate, to skip before reading.
+        start_seconds: where to begin reading, to the nearest sample.
     Returns:
         wav float32 [T] and its sample rate.
     Raises:
@@ -54,8 +54,8 @@ def load_audio(
                 raise AudioError(
                     f"{path}: a sample rate of {rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]} Hz."
                 )
-            if start:
-                file.seek(min(start, file.frames))
+            if start_seconds:
+                file.seek(min(round(start_seconds * rate), file.frames))
             wav = _read(file, None if max_seconds is None else int(max_seconds * rate), channel)
     except soundfile.LibsndfileError as error:
         raise AudioError(
@@ -109,6 +109,14 @@ def count_samples(path: str | os.PathLike, sample_rate: int) -> int:
     """How many samples `load_audio(path, sample_rate)` would give, from the file's head alone; AudioError as there."""
     frames, own_rate = read_length(path)
     return round(frames * sample_rate / own_rate)
+
+
+def audio_seconds(path: str | os.PathLike) -> float:
+    """Length of a sound file as its header says it; AudioError where there is none, or where it cannot be so long."""
+    frames, rate = read_length(path)
+    if not 0 <= frames / rate < 1e7:
+        raise AudioError(f"{path}: its header gives a length of {frames / rate:.0f} s.")
+    return frames / rate
 
 
 def check_writable(path: str | os.PathLike) -> Path:

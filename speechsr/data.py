@@ -159,7 +159,7 @@ class SpeechSRData:
     def _read(self, recording: Recording, start: int, size: int) -> np.ndarray:
         """`size` samples at the output rate from `start` (at the recording's own rate), silence after its end."""
         seconds = (size + 2) / self.output_rate
-        wav, rate = load_audio(recording.path, max_seconds=seconds, start=start)
+        wav, rate = load_audio(recording.path, max_seconds=seconds, start_seconds=start / recording.rate)
         wav = resample(wav, rate, self.output_rate)[:size]
         return np.pad(wav, (0, size - len(wav)))
 

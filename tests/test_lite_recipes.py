@@ -78,7 +78,8 @@ def test_previews_of_text_to_vec_are_pictures(workplace):
 
     events = EventAccumulator(str(run(workplace, "aligned_ttv").parent))
     events.Reload()
-    assert {"semantic", "contour"} <= set(events.Tags()["images"])
+    assert {"semantic", "f0", "mel", "alignment"} <= set(events.Tags()["images"])
+    assert events.Tags()["audio"] == ["recording"]
 
 
 def test_synthesizer(workplace):

@@ -122,11 +122,11 @@ def test_only_a_piece_is_read_and_it_is_the_right_one(tmp_path):
     ramp = np.linspace(-0.9, 0.9, 48000, dtype=np.float32)
     save_audio(tmp_path / "ramp.wav", ramp, 48000)
     assert read_length(tmp_path / "ramp.wav") == (48000, 48000)
-    wav, rate = load_audio(tmp_path / "ramp.wav", start=12345, max_seconds=0.1)
+    wav, rate = load_audio(tmp_path / "ramp.wav", start_seconds=12345 / 48000, max_seconds=0.1)
     assert rate == 48000 and len(wav) == 4800
     np.testing.assert_allclose(wav, ramp[12345 : 12345 + 4800], atol=1e-4)
     with pytest.raises(ValueError, match="no samples"):
-        load_audio(tmp_path / "ramp.wav", start=48000)
+        load_audio(tmp_path / "ramp.wav", start_seconds=1.0)
 
 
 def test_held_out_pieces_are_fixed_and_heard_as_inference_would(filelist):
@@ -186,7 +186,7 @@ def test_a_file_damaged_behind_its_header(filelist):
     filelist.write_text(lines)
     rng = np.random.default_rng(0)
     try:
-        load_audio(name, start=80000, max_seconds=0.2)
+        load_audio(name, start_seconds=80000 / 48000, max_seconds=0.2)
     except ValueError:
         pass
     else:

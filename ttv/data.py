@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speech.masks import lengths_to_mask
 from speech.packs import Pack
-from speech.text.tokenizer import get_tokenizer
+from ttv.balance import balance
+from ttv.languages import language_ids, tokenizer_of
 from ttv.model import TTVConfig
 from ttv.pitch import F0_PER_FRAME
 from ttv.transcripts import read_phonemes
@@ -28,8 +29,14 @@ class DataConfig:
     min_frames: int = 32
     max_frames: int = 600
     max_phonemes: int = 200  # symbols, blanks not counted
+    # How much more often than its share a rare language or speaker is drawn: 1 not at all, 0 as often as all others
+    language_balance: float = 1.0
+    speaker_balance: float = 1.0
 
     def __post_init__(self):
+        for name in ("language_balance", "speaker_balance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected an exponent from 0 to 1, got {getattr(self, name)}")
         if not 0 < self.min_frames <= self.max_frames:
             raise ValueError(
                 f"expected 0 < min_frames <= max_frames, got {self.min_frames}, {self.max_frames}"
@@ -46,6 +53,7 @@ class TTVExample:
     log_f0: Tensor  # [4N]
     wav: Tensor  # [N * hop_length]
     slice_start: int  # frames
+    language_ids: Tensor | None  # [S] int64; None for a model without languages
 
 
 @dataclass
@@ -61,6 +69,7 @@ class TTVBatch:
     log_f0: Tensor  # [B, 4N]
     wav: Tensor  # [B, T]
     slice_start: Tensor  # [B] frames
+    language_ids: Tensor | None  # [B, S]
 
 
 class TTVData:
@@ -82,7 +91,7 @@ class TTVData:
     ):
         pack.require_semantic(model.semantic)
         self.pack, self.config, self.model, self.slice_frames = pack, config, model, slice_frames
-        self.tokenizer = get_tokenizer(model.tokenizer)
+        self.tokenizer = tokenizer_of(model)
         if len(self.tokenizer) > model.text.n_symbols:
             raise ValueError(
                 f"tokenizer {model.tokenizer} has {len(self.tokenizer)} symbols, model.text.n_symbols is "
@@ -92,16 +101,27 @@ class TTVData:
         self.unknown: Counter[str] = Counter()  # phoneme symbols that the tokenizer lacks
         self.indices: list[int] = []  # places in the pack
         self.phoneme_ids: list[list[int]] = []
+        self.language_ids: list[list[int] | None] = []
         for index, utterance in enumerate(pack.utterances):
             if utterance["split"] not in splits:
                 continue
-            encoded = self.tokenizer.encode(read_phonemes(pack, index))
-            self.unknown.update(encoded.unknown)
-            if reason := self._defect(index, len(without_blanks(encoded.ids))):
+            languages = None
+            try:
+                phonemes = read_phonemes(pack, index)
+                encoded = self.tokenizer.encode(phonemes)
+                languages = language_ids(phonemes, encoded, model.languages)
+                reason = self._defect(index, len(without_blanks(encoded.ids)))
+                self.unknown.update(encoded.unknown)
+            except (
+                ValueError
+            ) as error:  # of the front end: an unknown language, or one that the model does not speak
+                reason = f"because {error}"
+            if reason:
                 self.left_out.setdefault(reason, []).append(utterance["id"])
             else:
                 self.indices.append(index)
                 self.phoneme_ids.append(encoded.ids)
+                self.language_ids.append(languages)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -116,6 +136,7 @@ class TTVData:
         return TTVExample(
             id=pack.utterances[index]["id"],
             phoneme_ids=torch.tensor(self.phoneme_ids[place]),
+            language_ids=None if self.language_ids[place] is None else torch.tensor(self.language_ids[place]),
             semantic=semantic,
             log_f0=_fit(torch.log1p(f0), F0_PER_FRAME * n_frames),
             wav=_fit(wav, self.model.audio.hop_length * n_frames),
@@ -126,6 +147,16 @@ class TTVData:
         """Length of each usable utterance, as the batches hold it."""
         frames = np.array([self.pack.length("semantic", index) for index in self.indices])
         return frames * self.model.audio.hop_length / self.model.audio.sample_rate
+
+    def weights(self) -> np.ndarray | None:
+        """How often each usable utterance is drawn; None where all are taken in turn."""
+        config = self.config
+        if config.language_balance == config.speaker_balance == 1:
+            return None
+        utterances = [self.pack.utterances[index] for index in self.indices]
+        languages, speakers = ([u[key] for u in utterances] for key in ("language", "speaker"))
+        even = np.ones(len(self))
+        return balance(even, languages, speakers, config.language_balance, config.speaker_balance)
 
     def summary(self) -> str:
         """One line: how many utterances are used, how many are left out and why, with ids; unknown phonemes."""
@@ -174,6 +205,9 @@ def collate(examples: list[TTVExample]) -> TTVBatch:
         log_f0=pad_sequence([e.log_f0 for e in examples], batch_first=True),
         wav=pad_sequence([e.wav for e in examples], batch_first=True),
         slice_start=torch.tensor([e.slice_start for e in examples]),
+        language_ids=None
+        if examples[0].language_ids is None
+        else pad_sequence([e.language_ids for e in examples], batch_first=True),
     )
 
 

@@ -19,6 +19,7 @@ from speech.modules.gaussian import DiagonalGaussian
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
 from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
+from ttv.languages import check_languages
 from ttv.output import TTVOutput
 from ttv.pitch import PitchConfig, PitchPredictor, cut_slices
 from ttv.semantic import PosteriorConfig, PosteriorEncoder, SemanticDecoder, SemanticDecoderConfig
@@ -53,6 +54,10 @@ class TTVConfig:
     semantic: SemanticSpec = field(default_factory=SemanticSpec)
     style: StyleEncoderConfig = field(default_factory=StyleEncoderConfig)
     tokenizer: str = "ipa178"
+    symbols: list[str] = field(default_factory=list)  # of this model only, after the tokenizer's own table
+    languages: list[str] = field(
+        default_factory=list
+    )  # codes such as en-us, pl; empty = the model knows of none
     hidden: int = 256  # width of the text encoder and of the latent
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
@@ -66,6 +71,7 @@ class TTVConfig:
             raise ValueError(
                 f"style.n_mels {self.style.n_mels} differs from audio.n_mels {self.audio.n_mels}"
             )
+        check_languages(self.languages)
 
 
 @dataclass
@@ -92,7 +98,7 @@ class TTV(nn.Module, Pretrained):
         self.config = config
         hidden, semantic_dim, style_dim = config.hidden, config.semantic.dim, config.style.out
         self.style_encoder = StyleEncoder(config.style)
-        self.text_encoder = TextEncoder(config.text, hidden, style_dim)
+        self.text_encoder = TextEncoder(config.text, hidden, style_dim, len(config.languages))
         self.posterior_encoder = PosteriorEncoder(config.posterior, semantic_dim, hidden, style_dim)
         sizes = config.flow
         self.flow = TransformerFlow(
@@ -123,6 +129,7 @@ class TTV(nn.Module, Pretrained):
         slice_frames: int,
         pitch_from: str = "recording",
         pitch_noise: float = 0.333,
+        language_ids: Tensor | None = None,
     ) -> TTVTrainingOutput:
         """The training path: aligns text and recording, and predicts everything that has a loss.
 
@@ -138,6 +145,7 @@ class TTV(nn.Module, Pretrained):
             pitch_from: the features that pitch is predicted from, a key of `PITCH_SOURCES`. No gradient of the pitch
                 reaches them: it would disturb what the prior learns (section 5.5, author's notes).
             pitch_noise: spread of the prior around its mean with `pitch_from="text"`, as `noise_scale` of `infer`.
+            language_ids: [B, S], of a model with languages; None = all in its first one.
 
         Raises:
             ValueError: unknown `pitch_from`, or an item has fewer frames than ids.
@@ -146,7 +154,7 @@ class TTV(nn.Module, Pretrained):
             raise ValueError(f"pitch_from is {pitch_from!r}, expected one of {', '.join(PITCH_SOURCES)}")
         text_mask_1, frame_mask_1 = text_mask.unsqueeze(1), frame_mask.unsqueeze(1)  # [B, 1, time]
         style = self.style_encoder(mel, frame_mask)
-        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask_1, style)
+        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask_1, style, language_ids)
         posterior = self.posterior_encoder(semantic, frame_mask_1, style)
         z = posterior.sample(mask=frame_mask_1)
         z_prior = self.flow(z, frame_mask_1, style)
@@ -189,6 +197,7 @@ class TTV(nn.Module, Pretrained):
         length_scale: float = 1.0,
         pitch: Tensor | None = None,
         generator: torch.Generator | None = None,
+        language_ids: Tensor | None = None,
     ) -> TTVOutput:
         """Reads a batch of texts.
 
@@ -201,6 +210,7 @@ class TTV(nn.Module, Pretrained):
             length_scale: factor on every duration; 2 speaks half as fast.
             pitch: accepted for models that need it; this one reads the prompt's pitch from `style`.
             generator: source of the noise; a CPU generator gives the same draw on every device.
+            language_ids: [B, S] place of each id's language in `config.languages`; None = all in the first one.
 
         Raises:
             ValueError: `length_scale` is not positive or `style` has another batch size or width.
@@ -213,7 +223,7 @@ class TTV(nn.Module, Pretrained):
         if text_mask is None:
             text_mask = torch.ones_like(phoneme_ids, dtype=torch.bool)
         text_mask = text_mask.unsqueeze(1)  # [B, 1, S]
-        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask, style)
+        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask, style, language_ids)
         noise = DiagonalGaussian(encoded.new_zeros(len(style), 2, encoded.shape[2]), encoded.new_zeros(1))
         noise = noise.sample(duration_noise_scale, generator=generator)
         log_durations = self.duration_predictor.infer(encoded, text_mask, style, noise)

@@ -102,6 +102,7 @@ class Recipe:
             train.seed,
             start_step,
             train.num_workers,
+            self.data.weights(),
             seconds=self.data.seconds(),
             batch_seconds=train.batch_seconds,
         )
@@ -170,6 +171,7 @@ class Recipe:
             slice_frames or self.config.slice_frames,
             pitch_from or self.config.pitch_from,
             self.config.pitch_noise,
+            batch.language_ids,
         )
 
     def _losses(self, batch: TTVBatch, out: TTVTrainingOutput) -> dict[str, Tensor]:
