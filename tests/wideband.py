@@ -18,11 +18,11 @@ def buzz(seconds: float, rate: int, seed: int) -> np.ndarray:
     return (0.2 * np.convolve(pulses, kernel)[: len(pulses)]).astype(np.float32)
 
 
-def write_recordings(folder: Path, kinds: Sequence[tuple[float, int]]) -> Path:
+def write_recordings(folder: Path, kinds: Sequence[tuple[float, int]], first_seed: int = 0) -> Path:
     """A recording of each (seconds, sample rate) and a filelist of them, `wideband.txt`, whose path is returned."""
     lines = []
     for i, (seconds, rate) in enumerate(kinds):
-        save_audio(folder / f"{i}.wav", buzz(seconds, rate, i), rate)
+        save_audio(folder / f"{i}.wav", buzz(seconds, rate, first_seed + i), rate)
         lines.append(Utterance(str(i), f"{i}.wav", "buzz", "en-us", ""))
     write_filelist(folder / "wideband.txt", lines)
     return folder / "wideband.txt"
