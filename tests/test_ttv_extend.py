@@ -109,7 +109,7 @@ def test_what_is_no_text_to_vec_is_refused(official, tmp_path, capsys):
     assert main(["extend", str(official / "synthesizer"), str(tmp_path / "out"), "--languages", "pl"]) == 2
     assert "holds a HierSpeech, expected one of TTV, AlignedTTV" in capsys.readouterr().err
     assert main(["extend", str(tmp_path), str(tmp_path / "out"), "--languages", "pl"]) == 2
-    assert "holds no model and no voice" in capsys.readouterr().err
+    assert "not a readable model description" in capsys.readouterr().err
     shutil.copytree(official, tmp_path / "taken")
     assert main(["extend", str(official), str(tmp_path / "taken"), "--languages", "pl"]) == 2
     assert "exists already" in capsys.readouterr().err

@@ -3,7 +3,6 @@
 The new rows start at zero: a language adds nothing to its tokens until training has given it something to add.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,12 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.voice import read_description
-from speech.checkpoint import Pretrained, load_folded, load_tensors, read_config
+from hierspeech.pipelines.voice import read_description, ttv_class
+from speech.checkpoint import load_folded, load_tensors, read_config
 from speech.modules.weight_norm import building_without_weight_norm
 from speech.new_folder import check_free, new_folder
 from speech.text.languages import find_language
-from ttv import TTV_MODELS
 from ttv.languages import tokenizer_of
 
 # tensors with a row for each symbol, as they are called in TTV, and one with a row for each language, in both models
@@ -45,7 +43,7 @@ def extend(
         raise ValueError("expected languages or symbols to gain, got neither")
     description = _description(source)
     part = Path(description["ttv"]) if description else Path()
-    model_class = _model_class(source / part)
+    model_class = ttv_class(source / part)
     config = read_config(model_class, source / part)
     extended = _extended(config, description.get("language", "en-us"), languages, symbols)
     with building_without_weight_norm():
@@ -69,16 +67,6 @@ def _description(source: Path) -> dict:
     if not path.is_file():
         return {}
     return vars(read_description(source))
-
-
-def _model_class(folder: Path) -> type[Pretrained]:
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} holds no model and no voice: {error}") from error
-    if kind not in TTV_MODELS:
-        raise ValueError(f"{folder} holds a {kind}, expected one of {', '.join(TTV_MODELS)}")
-    return TTV_MODELS[kind]
 
 
 def _extended(config, own_language: str, languages: Sequence[str], symbols: Sequence[str]):

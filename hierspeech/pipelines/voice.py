@@ -157,12 +157,7 @@ class Voice:
         return self.folder / getattr(self.description, part)
 
     def _ttv_class(self) -> type:
-        from ttv import TTV_MODELS
-
-        kind = _model_name(self._path("ttv"))
-        if kind not in TTV_MODELS:
-            raise ValueError(f"{self._path('ttv')} holds a {kind}, expected one of {', '.join(TTV_MODELS)}.")
-        return TTV_MODELS[kind]
+        return ttv_class(self._path("ttv"))
 
     def _check_fit(self) -> None:
         from hierspeech.synthesizer.model import HierSpeech
@@ -188,6 +183,16 @@ class Voice:
                 "(or a folder with that model in place of the hub id) puts it there."
             )
         return load_encoder(self.semantic, folder, self.device)
+
+
+def ttv_class(folder: Path) -> type:
+    """The class of the text-to-vec model in `folder`."""
+    from ttv import TTV_MODELS
+
+    kind = _model_name(folder)
+    if kind not in TTV_MODELS:
+        raise ValueError(f"{folder} holds a {kind}, expected one of {', '.join(TTV_MODELS)}.")
+    return TTV_MODELS[kind]
 
 
 _voices: WeakValueDictionary[tuple[Path, torch.device], Voice] = WeakValueDictionary()
