@@ -1,4 +1,4 @@
-"""Corpus -> pack: audio, phonemes with forced alignment, F0. Restartable; see docs/training.md."""
+"""Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md."""
 
 from __future__ import annotations
 
@@ -6,42 +6,39 @@ import argparse
 import sys
 from pathlib import Path
 
-from hierspeech.preparation.corpora import CORPORA
-from hierspeech.preparation.features import prepare
-from hierspeech.preparation.semantic import add_semantic
+from hierspeech.preparation.corpora import LAYOUTS, read_corpus
+from hierspeech.preparation.cutting import AudioSettings
+from hierspeech.preparation.engines import ENGINES
+from hierspeech.preparation.packing import STAGES, PackOptions, prepare
+from hierspeech.preparation.records import CorpusOptions
+from hierspeech.preparation.reporting import table
+
+STOPPED = 130  # what shells expect of a command ended by Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus", type=Path, help="folder of the corpus, or a filelist")
-    parser.add_argument("out", type=Path, help="folder of the pack to make or go on with")
-    parser.add_argument(
-        "--layout", choices=sorted(CORPORA), default="folder", help="how the corpus is laid out"
-    )
-    parser.add_argument("--language", default="en-us", help="language of the texts")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument(
-        "--semantic",
-        metavar="NAME[=FOLDER]",
-        help="also add semantic features: phonetic=FOLDER, mms-300m, xls-r-300m, ...",
-    )
-    parser.add_argument(
-        "--semantic-layer", type=int, default=7, help="layer of a transformer encoder (default 7)"
-    )
-    parser.add_argument("--semantic-dim", type=int, default=1024, help="its width (default 1024)")
-    parser.add_argument(
-        "--predicted", metavar="FOLDER", help="also add the features that this AlignedTTV predicts"
-    )
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
-        if not args.corpus.exists():
-            raise ValueError(f"{args.corpus}: no such corpus folder or filelist")
-        utterances = CORPORA[args.layout](args.corpus, args.language)
-        if not utterances:
-            raise ValueError(f"{args.corpus}: no recordings found in layout {args.layout!r}")
-        counts = prepare(utterances, args.out, args.processes)
+        corpus = CorpusOptions(args.language, _names(args.subsets), args.mic, _delimiter(args.delimiter))
+        options = PackOptions(
+            audio=AudioSettings(args.min_seconds, args.max_seconds, args.split_seconds),
+            dev_share=args.dev_share,
+            dev_by=args.dev_by,
+            shard_hours=args.shard_hours,
+            align=args.align,
+            redo=tuple(args.redo),
+            strict=args.strict,
+        )
+        recordings, dropped = read_corpus(args.corpus, args.layout, corpus)
         if args.semantic:
-            add_semantic(args.out, _encoder(args.semantic, args.semantic_layer, args.semantic_dim))
+            from hierspeech.preparation.semantic import describe_encoder
+
+            name, _, source = args.semantic.partition("=")
+            options.encoder = describe_encoder(name, source or None, args.semantic_layer, args.semantic_dim)
+        elif "semantic" in options.redo:
+            raise ValueError("--redo semantic: expected --semantic too, which says by what encoder")
+        with ENGINES[args.engine](args.processes) as engine:
+            summary = prepare(args.out, recordings, dropped, options, engine)
         if args.predicted:
             from ttv.aligned import AlignedTTV
             from ttv.aligned_features import add_predicted
@@ -50,19 +47,70 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"prepare.py: {error}", file=sys.stderr)
         return 2
-    print("  ".join(f"{name}: {count}" for name, count in counts.items()))
+    except KeyboardInterrupt:
+        print("\nprepare.py: stopped; the same command goes on from here", file=sys.stderr)
+        return STOPPED
+    print(table(summary))
     return 0
 
 
-def _encoder(wanted: str, layer: int, dim: int):
-    name, _, folder = wanted.partition("=")
-    if name == "phonetic" and folder:
-        from speech.semantic.phonetic import PhoneticEncoder
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpus", type=Path, help="folder of the corpus; for csv and filelist, the list")
+    parser.add_argument("out", type=Path, help="folder of the pack to make, to go on with or to add to")
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="folder", help="default: folder")
+    parser.add_argument("--language", help="of the texts (default: what the corpus says, else en-us)")
+    parser.add_argument("--subsets", default="", help="parts of libritts or commonvoice, with commas between")
+    parser.add_argument("--mic", type=int, choices=(1, 2), default=1, help="of vctk")
+    parser.add_argument("--delimiter", default=",", help="of a csv; 'tab' is one too")
 
-        return PhoneticEncoder.from_pretrained(folder)  # its spec is in its own config
-    from speech.semantic.encoder import SemanticSpec, load_encoder
+    parser.add_argument("--min-seconds", type=float, default=0.8)
+    parser.add_argument("--max-seconds", type=float, default=35.0)
+    parser.add_argument(
+        "--split-seconds", type=float, metavar="MAX", help="cut longer recordings at their pauses"
+    )
+    parser.add_argument(
+        "--dev-share", type=float, default=0.02, help="for validation, where the corpus says nothing"
+    )
+    parser.add_argument("--dev-by", choices=("auto", "speakers", "utterances"), default="auto")
+    parser.add_argument("--strict", action="store_true", help="refuse what would be dropped")
 
-    return load_encoder(SemanticSpec(name, layer, dim), folder or None)
+    parser.add_argument(
+        "--no-align", dest="align", action="store_false", help="no forced alignment of English texts"
+    )
+    parser.add_argument(
+        "--semantic",
+        metavar="NAME[=FOLDER]",
+        help="also make semantic features: phonetic=FOLDER, mms-300m, xls-r-300m, ...",
+    )
+    parser.add_argument(
+        "--semantic-layer", type=int, default=7, help="layer of a transformer encoder (default 7)"
+    )
+    parser.add_argument("--semantic-dim", type=int, default=1024, help="its width (default 1024)")
+    parser.add_argument(
+        "--predicted", metavar="FOLDER", help="also make the features that this AlignedTTV predicts"
+    )
+    parser.add_argument(
+        "--redo", choices=STAGES, action="append", default=[], help="do a stage again that is there"
+    )
+
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="pool", help="default: pool")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--shard-hours", type=float, default=1.0, help="most speech in a shard of the pack (default 1)"
+    )
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _delimiter(text: str) -> str:
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(delimiter) != 1:
+        raise ValueError(f"--delimiter {text!r}: expected one character, or tab")
+    return delimiter
 
 
 if __name__ == "__main__":

@@ -37,8 +37,20 @@ def _synthesizer() -> type:
     return Recipe
 
 
+def _hierspeech() -> type:
+    from hierspeech.synthesizer.variational_recipe import Recipe
+
+    return Recipe
+
+
 def _speechsr() -> type:
     from speechsr.recipe import Recipe
+
+    return Recipe
+
+
+def _speechsr_istft() -> type:
+    from speechsr.istft_recipe import Recipe
 
     return Recipe
 
@@ -55,7 +67,9 @@ RECIPES: dict[str, Callable[[], type]] = {
     "aligned_ttv": _aligned_ttv,
     "ttv": _ttv,
     "synthesizer": _synthesizer,
+    "hierspeech": _hierspeech,
     "speechsr": _speechsr,
+    "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
 }
 

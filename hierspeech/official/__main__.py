@@ -9,6 +9,7 @@ extend VOICE_OR_TTV OUT        a copy whose text-to-vec can learn more languages
 
 import argparse
 import sys
+from shlex import quote
 
 from hierspeech.official.components import CONVERTIBLE
 from hierspeech.official.convert import convert
@@ -81,12 +82,16 @@ def _import(options: argparse.Namespace) -> None:
     named = {component: getattr(options, component.replace("-", "_")) for component in LAYOUT}
     chosen = {component: name for component, name in named.items() if name is not None}
     without = list(dict.fromkeys(options.without))
+    if both := [component for component in without if component in chosen]:
+        raise ValueError(f"--without {both[0]} and --{both[0]} {chosen[both[0]]}: expected one of them")
     import_download(
         options.download, options.out, chosen, without, options.semantic_encoder, options.unverified, _report
     )
     say(f"wrote {options.out}")
     if options.semantic_encoder is None:
-        say(f"voice conversion needs an encoder too: {PROGRAM} encoder {options.out} facebook/mms-300m")
+        say(
+            f"voice conversion needs an encoder too: {PROGRAM} encoder {quote(options.out)} facebook/mms-300m"
+        )
 
 
 def _encoder(options: argparse.Namespace) -> None:
@@ -110,7 +115,8 @@ def _start(options: argparse.Namespace) -> None:
     )
     say(f"wrote {folder}")
     parent, name = folder.parent.parent, folder.parent.name
-    say(f"python train.py CONFIG.yaml train.runs_folder={parent} train.run={name} goes on from it")
+    names = f"{quote(f'train.runs_folder={parent}')} {quote(f'train.run={name}')}"
+    say(f"python train.py CONFIG.yaml {names} goes on from it")
 
 
 def _extend(options: argparse.Namespace) -> None:

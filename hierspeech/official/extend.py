@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.voice import read_description, ttv_class
+from hierspeech.pipelines.voice import model_class, read_description
 from speech.checkpoint import load_folded, load_tensors, read_config
 from speech.modules.weight_norm import building_without_weight_norm
 from speech.new_folder import check_free, new_folder
 from speech.text.languages import find_language
+from ttv import TTV_MODELS
 from ttv.languages import tokenizer_of
 
 # tensors with a row for each symbol, as they are called in TTV, and one with a row for each language, in both models
@@ -43,11 +44,11 @@ def extend(
         raise ValueError("expected languages or symbols to gain, got neither")
     description = _description(source)
     part = Path(description["ttv"]) if description else Path()
-    model_class = ttv_class(source / part)
-    config = read_config(model_class, source / part)
+    kind = model_class(source / part, TTV_MODELS)
+    config = read_config(kind, source / part)
     extended = _extended(config, description.get("language", "en-us"), languages, symbols)
     with building_without_weight_norm():
-        model = model_class(extended)
+        model = kind(extended)
     tensors = _grown(load_tensors(source / part), model.state_dict())
     # in the type it was stored in, so that the copy speaks with the same numbers
     dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())

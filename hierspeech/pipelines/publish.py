@@ -56,10 +56,11 @@ def publish(
     """
     from denoiser.model import Denoiser
     from hierspeech.pipelines.prompt import VoicePrompt
-    from hierspeech.pipelines.voice import find_voice, load_voice, read_description, ttv_class
+    from hierspeech.pipelines.voice import find_voice, load_voice, model_class, read_description
     from hierspeech.synthesizer.model import HierSpeech
     from speech.semantic.phonetic import PhoneticEncoder
-    from speechsr.model import SpeechSR
+    from speechsr import SPEECHSR_MODELS
+    from ttv import TTV_MODELS
 
     given = {"ttv": ttv, "synthesizer": synthesizer, "phonetic": phonetic}
     if voice is None and (missing := [f"--{name}" for name, source in given.items() if source is None]):
@@ -74,15 +75,14 @@ def publish(
             description = vars(read_description(start))
             description["version"] += 1
 
-        def add(name: str, model_class: Any, source: Path) -> Any:
-            model = model_class.from_pretrained(source)
+        def add(name: str, kind: Any, source: Path) -> None:
+            model = kind.from_pretrained(source)
             shutil.rmtree(folder / name, ignore_errors=True)
             model.save_pretrained(folder / name, card=_card(cards, name, source), dtype=torch.float16)
-            return model
 
         if ttv is not None:
             description["ttv"] = "ttv"
-            add("ttv", ttv_class(ttv), ttv)
+            add("ttv", model_class(ttv, TTV_MODELS), ttv)
         if phonetic is not None:
             description["semantic_encoder"] = "phonetic"
             add("phonetic", PhoneticEncoder, phonetic)
@@ -90,11 +90,17 @@ def publish(
             description["synthesizer"] = "synthesizer"
             add("synthesizer", HierSpeech, synthesizer)
         rate = read_config(HierSpeech, folder / description["synthesizer"]).audio.sample_rate
-        description.setdefault("speechsr", {})
+        rates: dict[str, str] = {}
         for source in speechsr or []:
-            output_rate = round(SpeechSR.from_pretrained(source).config.scale * rate)
-            description["speechsr"][str(output_rate)] = f"speechsr-{output_rate // 1000}k"
-            add(description["speechsr"][str(output_rate)], SpeechSR, source)
+            kind = model_class(source, SPEECHSR_MODELS)
+            output_rate = str(round(read_config(kind, source).scale * rate))
+            if output_rate in rates:
+                raise ValueError(
+                    f"{source}: a second model for {output_rate} Hz, expected one for each rate."
+                )
+            rates[output_rate] = f"speechsr-{int(output_rate) // 1000}k"
+            add(rates[output_rate], kind, source)
+        description["speechsr"] = description.get("speechsr", {}) | rates
         if denoiser is not None:
             description["denoiser"] = "denoiser"
             add("denoiser", Denoiser, denoiser)

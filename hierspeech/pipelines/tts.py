@@ -96,10 +96,12 @@ class TextToSpeech:
         check_range("speed", speed, SPEEDS)
         check_range("noise scale", noise_scale, NOISE_SCALES)
         check_range("noise scale vc", noise_scale_vc, NOISE_SCALES)
-        check_level(level)
+        check_level(level, prompt_peak=1.0)
         check_output_rate(output_sample_rate)
+        self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
         sentences, unknown = self.encode(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
+        check_level(level, prompt.peak)
         generator = make_generator(seed)
         pieces: list[np.ndarray] = []
         for done, phoneme_ids in enumerate(sentences, 1):
@@ -109,7 +111,7 @@ class TextToSpeech:
         rate = self.voice.sample_rate
         # A published voice gives the samples of its models untouched. Ours fades in and out besides, so that players do
         # not click where a model begins or ends with sound.
-        fade_ends = description.level == "loudness"
+        fade_ends = description.recordings == "levelled"
         wav = join(pieces, int(PAUSE_SECONDS / speed * rate), int(FADE_SECONDS * rate), fade_ends)
         return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
 

@@ -58,14 +58,40 @@ class Aligner:
         names, expected = [], []
         for _, units in words:
             phones = [p for unit in arpabet(units) for p in unit]
-            name = "w" + hashlib.md5(" ".join(phones).encode()).hexdigest()[:12]
-            self.pronunciations[name] = " ".join(phones)
-            names.append(name)
+            names.append(self._name(phones))
             expected.append(phones)
         spoken = self._phones(wav, " ".join(names))
         if spoken is None:
             return None
         return self._tokens(words, end, expected, spoken)
+
+    def word_times(self, wav: np.ndarray, words: list[str]) -> list[tuple[float, float]] | None:
+        """When each of `words` (phonemes; one may be several spoken words) is said in `wav`: (start, end) in seconds.
+
+        None where no path was found, or one of the words has no phone of the acoustic model.
+        """
+        names, counts = [], []
+        for word in words:
+            phones = [p for _, units in split_words(word)[0] for unit in arpabet(units) for p in unit]
+            if not phones:
+                return None
+            names.append(self._name(phones))
+            counts.append(len(phones))
+        spoken = self._phones(wav, " ".join(names))
+        sounds = [phone for phone in spoken or [] if phone[0] not in SILENCES]
+        if len(sounds) != sum(counts):
+            return None
+        times, at = [], 0
+        for count in counts:
+            times.append((sounds[at][1] / FRAMES_PER_SECOND, sounds[at + count - 1][2] / FRAMES_PER_SECOND))
+            at += count
+        return times
+
+    def _name(self, phones: list[str]) -> str:
+        """The name under which the decoder knows a word of these phones."""
+        name = "w" + hashlib.md5(" ".join(phones).encode()).hexdigest()[:12]
+        self.pronunciations[name] = " ".join(phones)
+        return name
 
     def _phones(self, wav: np.ndarray, text: str) -> list[tuple[str, int, int]] | None:
         # the second pass loses its last state on about a third of all recordings at any one beam width, so several are tried

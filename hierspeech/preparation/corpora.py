@@ -1,89 +1,87 @@
-"""Corpora: the layouts that recordings come in, each read into the same list of utterances."""
+"""Corpora by name: reading any of the layouts there are, and which of the recordings are for validation.
+
+A layout is a generator `(path, options) -> Recording | Dropped` in `layouts.py` or `tables.py`; whatever is wrong with a
+line is yielded and not raised, so that one bad line of a million costs one utterance.
+"""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from speech.data import Utterance, read_filelist
+from hierspeech.preparation.layouts import read_folder, read_libritts, read_vctk
+from hierspeech.preparation.records import CorpusOptions, Dropped, Recording
+from hierspeech.preparation.tables import read_commonvoice, read_csv, read_list, read_ljspeech, read_manifest
 
-ADULT_AGE = 15
+SPLITS = ("train", "dev", "test")
 
-
-@dataclass(frozen=True)
-class Recording(Utterance):
-    """An utterance and what its corpus says of it."""
-
-    split: str = "train"
-    source: str = ""
-
-
-def read_manifest(folder: Path, language: str = "en-us") -> list[Recording]:
-    """A folder with `manifest.csv`: path|speaker|source|licence|seconds|age|gender|split|transcript.
-
-    Children are left out: at a few hundred adult speakers their voices are too far from all others to be learned.
-    """
-    with open(folder / "manifest.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="|", quoting=csv.QUOTE_NONE))
-    return [
-        Recording(
-            id=str(Path(row["path"]).with_suffix("")),
-            wav=str(folder / row["path"]),
-            # a label that stands for "somebody" is no speaker: each such recording is its own
-            speaker=row["speaker"] if "unknown" not in row["speaker"] else Path(row["path"]).stem,
-            language=language,
-            text=row["transcript"].strip(),
-            split=row["split"],
-            source=row["source"],
-        )
-        for row in rows
-        if not (row["age"] and int(row["age"]) < ADULT_AGE)
-    ]
-
-
-def read_ljspeech(folder: Path, language: str = "en-us") -> list[Recording]:
-    """LJSpeech's layout: metadata.csv (id|raw text|normalised text) beside wavs/."""
-    lines = (folder / "metadata.csv").read_text(encoding="utf-8").splitlines()
-    rows = [line.split("|") for line in lines if line.strip()]
-    return [
-        Recording(row[0], str(folder / "wavs" / f"{row[0]}.wav"), "LJ", language, row[-1], source="ljspeech")
-        for row in rows
-    ]
-
-
-def read_folder(folder: Path, language: str = "en-us") -> list[Recording]:
-    """Any folder of recordings: the parent folder's name is the speaker, NAME.txt beside NAME.wav the text."""
-    found = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in (".wav", ".flac", ".ogg", ".opus", ".mp3")
-    )
-    return [
-        Recording(
-            id=str(path.relative_to(folder).with_suffix("")),
-            wav=str(path),
-            speaker=path.parent.name,
-            language=language,
-            text=text.read_text(encoding="utf-8").strip()
-            if (text := path.with_suffix(".txt")).is_file()
-            else "",
-            source=folder.name,
-        )
-        for path in found
-    ]
-
-
-def read_list(path: Path, language: str = "en-us") -> list[Recording]:
-    """A filelist (filelists/README.md); an empty speaker is one of its own, an empty language the given one."""
-    return [
-        Recording(u.id, u.wav, u.speaker or u.id, u.language or language, u.text, source=path.stem)
-        for u in read_filelist(path)
-    ]
-
-
-CORPORA: dict[str, Callable[[Path, str], list[Recording]]] = {
-    "manifest": read_manifest,
-    "ljspeech": read_ljspeech,
-    "folder": read_folder,
+LAYOUTS: dict[str, Callable[[Path, CorpusOptions], Iterator[Recording | Dropped]]] = {
+    "commonvoice": read_commonvoice,
+    "csv": read_csv,
     "filelist": read_list,
+    "folder": read_folder,
+    "libritts": read_libritts,
+    "ljspeech": read_ljspeech,
+    "manifest": read_manifest,
+    "vctk": read_vctk,
 }
+
+
+def read_corpus(path: Path, layout: str, options: CorpusOptions) -> tuple[list[Recording], list[Dropped]]:
+    """All recordings of a corpus, in its order, and the lines that cannot be used.
+
+    Raises:
+        ValueError: no such corpus, not of this layout, or no recording in it.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such corpus folder or list")
+    recordings: list[Recording] = []
+    dropped: list[Dropped] = []
+    seen: set[str] = set()
+    for found in LAYOUTS[layout](path, options):
+        if isinstance(found, Dropped):
+            dropped.append(found)
+        elif found.id in seen:
+            dropped.append(
+                Dropped(found.id, found.where, "id occurs twice", f"the id {found.id!r} occurs twice")
+            )
+        elif found.split and found.split not in SPLITS:
+            detail = f"the split is {found.split!r}, expected one of {', '.join(SPLITS)}"
+            dropped.append(Dropped(found.id, found.where, "broken line", detail))
+        else:
+            seen.add(found.id)
+            recordings.append(found)
+    if not recordings:
+        first = f"; first: {dropped[0].where}: {dropped[0].detail}" if dropped else ""
+        raise ValueError(f"{path}: no recordings found in layout {layout!r}{first}")
+    return recordings, dropped
+
+
+def with_splits(recordings: Iterable[Recording], dev_share: float, by: str) -> Iterator[Recording]:
+    """Gives "dev" or "train" to those recordings whose corpus has no split of its own.
+
+    A hash decides for each speaker or utterance alone, so the answer stays the same however the corpus grows.
+
+    Args:
+        dev_share: share of the speakers (or utterances) for "dev", 0 to 1.
+        by: "speakers" or "utterances".
+    """
+    if not 0 <= dev_share < 1:
+        raise ValueError(f"dev share {dev_share:g}: expected 0 <= share < 1")
+    if by not in ("speakers", "utterances"):
+        raise ValueError(f"split by {by!r}: expected 'speakers' or 'utterances'")
+    for one in recordings:
+        if one.split:
+            yield one
+            continue
+        key = f"speaker {one.speaker}" if by == "speakers" else f"utterance {one.id}"
+        split = "dev" if hash_share(key) < dev_share else "train"
+        yield Recording(
+            one.id, one.wav, one.speaker, one.language, one.text, split, one.source, one.where
+        )  # dataclasses.replace is ten times slower
+
+
+def hash_share(key: str) -> float:
+    """A number in [0, 1) that depends on `key` alone, on every machine."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big") / 2**48
