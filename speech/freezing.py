@@ -40,6 +40,11 @@ def freeze_all_but(module: nn.Module, parts: Iterable[str]) -> None:
     )
 
 
+def trained_parameters(module: nn.Module) -> list[str]:
+    """The names of the parameters of `module` that are not frozen, in the order in which an optimizer has them."""
+    return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
 def set_training(module: nn.Module) -> None:
     """Train mode for `module`, but for its frozen parts: they run as they will later, without dropout, their statistics
     untouched."""

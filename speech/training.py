@@ -53,7 +53,7 @@ from torch import nn
 
 from speech.checkpoint import config_differences, read_config
 from speech.config import build
-from speech.freezing import freeze, set_training
+from speech.freezing import freeze, set_training, trained_parameters
 from speech.interruption import StopSignals
 from speech.optimization import OptimizerConfig, make_optimizer, update_average
 from speech.run_folder import load_training_state, remove_unfinished, save_step, step_folders
@@ -265,6 +265,7 @@ def _pack(modules: dict[str, nn.Module], state: State) -> dict[str, Any]:
         "modules": {name: module.state_dict() for name, module in modules.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
         "ema": state.ema.state_dict() if state.ema is not None else None,
+        "trained": {name: trained_parameters(modules[name]) for name in state.optimizers},
     }
 
 
@@ -279,6 +280,13 @@ def _unpack(recipe, state: State, folder: Path, device) -> None:
     for kind, ours in (("modules", recipe.modules), ("optimizers", state.optimizers)):
         if stored[kind].keys() != ours.keys():
             raise ValueError(f"{folder} holds the {kind} {sorted(stored[kind])}, this run has {sorted(ours)}")
+    for name, trained in stored.get("trained", {}).items():
+        # an optimizer knows its parameters by their places only, and would take the moments of others for theirs
+        if differing := set(trained) ^ set(trained_parameters(recipe.modules[name])):
+            raise ValueError(
+                f"{folder} was trained with other frozen parts of {name} ({len(differing)} parameters, "
+                f"{min(differing)} among them); choose another train.run"
+            )
     try:
         for name, module in recipe.modules.items():
             module.load_state_dict(stored["modules"][name])

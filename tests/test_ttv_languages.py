@@ -13,12 +13,13 @@ from tiny_voice import build_voice, recording
 import train
 from hierspeech.pipelines.tts import TextToSpeech
 from speech.checkpoint import load_tensors
+from speech.packs import Pack, write_arrays, write_utterances
 from speech.text import get_tokenizer, match_language, split_languages, text_to_phonemes
-from speech.text.frontend import Phonemes
 from ttv import TTV
 from ttv.aligned import AlignedTTV, AlignedTTVConfig
 from ttv.balance import balance
 from ttv.languages import language_ids
+from ttv.transcripts import read_phonemes
 
 MIXED = "<en>Hello, <pl>dzień dobry. <de>Guten Tag!"
 
@@ -59,12 +60,15 @@ def test_a_tag_keeps_its_normaliser_and_overrides():
     assert published.count(text_to_phonemes("misess")[:4]) == 2
 
 
-def test_stored_phonemes_keep_their_languages():
-    phonemes = text_to_phonemes(MIXED, "fr")
-    restored = Phonemes.from_tagged(phonemes.tagged, "fr")
-    assert restored == phonemes and restored.languages == phonemes.languages
-    assert Phonemes.from_tagged("ab", "pl").languages == ["pl", "pl"]
-    assert Phonemes.from_tagged("", "pl") == ""
+def test_a_text_of_two_languages_is_read_anew_where_a_pack_stores_phonemes(tmp_path):
+    texts = ["hello", "<en>cat <pl>kot", "<pl>kot"]
+    lines = [{"id": str(i), "language": "en-us", "text": text} for i, text in enumerate(texts)]
+    write_utterances(tmp_path, lines)
+    write_arrays(tmp_path, ["phonemes"], [(np.frombuffer(b"ab", np.uint8),)] * 3)
+    stored, mixed, other = (read_phonemes(Pack(tmp_path), index) for index in range(3))
+    assert stored == "ab" and stored.languages == ["en-us"] * 2
+    assert mixed == text_to_phonemes(texts[1]) and set(mixed.languages) == {"en", "pl"}
+    assert other == text_to_phonemes("kot", "pl") and set(other.languages) == {"pl"}
 
 
 @pytest.mark.parametrize("name", ["ipa178", "phones"])

@@ -22,8 +22,7 @@ from speech.turns import move
 from ttv import pictures
 from ttv.aligned import AlignedTTV, AlignedTTVConfig, Prediction
 from ttv.balance import balance
-from ttv.languages import language_ids
-from ttv.transcripts import read_phonemes
+from ttv.transcripts import aligned_language_ids
 
 MIN_VOICED = 20  # f0 frames (0.1 s): fewer say nothing about a speaker's range
 
@@ -114,10 +113,9 @@ class Recipe:
         pitch = np.zeros((2, (high - low) * 4), np.float32)
         piece = slice(low * 4, high * 4)
         pitch[0, : len(contour[piece])], pitch[1, : len(contour[piece])] = contour[piece], voiced[piece]
-        languages = (
-            {"language_ids": self._language_ids(index, len(ids))[first:last]} if self.languages else {}
-        )
-        return languages | {
+        languages = aligned_language_ids(self.pack, index, self.tokenizer, self.languages)
+        given = {} if languages is None else {"language_ids": np.array(languages[first:last])}
+        return given | {
             "token_ids": ids[first:last],
             "ends": (ends[first:last] - low).clip(0, high - low).astype(np.float32),
             "semantic": self.pack.read("semantic", index, low, high).astype(np.float32).T.copy(),
@@ -125,18 +123,6 @@ class Recipe:
             "voiced": pitch[1],
             "prompt": self.speakers.prompt(index, int(self.data.prompt_seconds * 16000), rng),
         }
-
-    def _language_ids(self, index: int, n_ids: int) -> np.ndarray:
-        """The language of each token of an utterance [S]."""
-        utterance = self.pack.utterances[index]
-        if (
-            "<" in utterance["text"]
-        ):  # the alignment keeps the tokens of the text, but for boundaries that are pauses
-            phonemes = read_phonemes(self.pack, index)
-            found = language_ids(phonemes, self.tokenizer.encode(phonemes), self.languages)
-            if len(found) == n_ids:
-                return np.array(found, np.int64)
-        return np.full(n_ids, match_language(utterance["language"], self.languages), np.int64)
 
     def _cut(self, ids: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
         longest = self.data.max_seconds * 50

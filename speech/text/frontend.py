@@ -49,22 +49,6 @@ class Phonemes(str):
         phonemes.languages = languages or []
         return phonemes
 
-    @property
-    def tagged(self) -> str:
-        """The phonemes with a language tag before each stretch, as `from_tagged` reads them; espeak writes no `<`."""
-        text = ""
-        for place, (phoneme, language) in enumerate(zip(self, self.languages, strict=True)):
-            changed = place == 0 or language != self.languages[place - 1]
-            text += f"<{language}>{phoneme}" if changed else phoneme
-        return text
-
-    @classmethod
-    def from_tagged(cls, text: str, language: str) -> Phonemes:
-        """What `tagged` wrote, or phonemes without any tag, which are in `language`."""
-        stretches = split_languages(text, language)
-        languages = [code for code, phonemes in stretches for _ in phonemes]
-        return cls("".join(phonemes for _, phonemes in stretches), languages=languages)
-
 
 def text_to_phonemes(text: str, language: str = "en-us", normalizer: str | None = None) -> Phonemes:
     """Phonemes of a text in the given language.
