@@ -12,7 +12,7 @@ import numpy as np
 from speech.audio import block_power
 
 BLOCKS_PER_SECOND = 100
-BAND_HZ = (120.0, 4500.0)  # hum lies below, hiss above
+BAND_HZ = ((60.0, 180.0), (4000.0, 5000.0))  # hum lies below, hiss above; edges soft, or they ring
 SMOOTHING_BLOCKS = 5
 FLOOR_SECONDS, LEVEL_SECONDS = 15.0, 30.0  # windows in which noise and speech may change their levels
 ABOVE_FLOOR_DB = 3.0
@@ -101,15 +101,19 @@ def block_levels(wav: np.ndarray, sample_rate: int) -> np.ndarray:
     """Smoothed level of every 10 ms block in the band of speech, dB re full scale."""
     wav = np.asarray(wav, np.float32)
     block = sample_rate // BLOCKS_PER_SECOND
-    size = 1 << 16  # filtered in stretches: long recordings need no long transforms
-    power = []
-    step = size // block * block
+    # filtered in stretches, each with something of its neighbours: long recordings need no long transforms
+    size, around = 1 << 16, 2048
+    step = (size - 2 * around) // block * block
     frequencies = np.fft.rfftfreq(size, 1 / sample_rate)
-    band = ((frequencies >= BAND_HZ[0]) & (frequencies <= BAND_HZ[1])).astype(np.float32)
+    (low, full), (still, high) = BAND_HZ
+    edges = np.clip(
+        np.minimum((frequencies - low) / (full - low), (high - frequencies) / (high - still)), 0, 1
+    )
+    band = (0.5 - 0.5 * np.cos(np.pi * edges)).astype(np.float32)
+    padded, power = np.pad(wav, (around, around)), []
     for start in range(0, len(wav), step):
-        piece = wav[start : start + step]
-        filtered = np.fft.irfft(np.fft.rfft(piece, size) * band, size)[: len(piece)]
-        power.append(block_power(filtered, block))
+        filtered = np.fft.irfft(np.fft.rfft(padded[start : start + step + 2 * around], size) * band, size)
+        power.append(block_power(filtered[around : around + min(step, len(wav) - start)], block))
     power = np.concatenate(power) if power else np.zeros(0)
     kernel = np.ones(SMOOTHING_BLOCKS) / SMOOTHING_BLOCKS
     padded = np.pad(power, SMOOTHING_BLOCKS // 2, mode="edge") if len(power) else power
