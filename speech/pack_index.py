@@ -5,6 +5,7 @@
     index-N/lines.npy          where each line begins [n + 1]
     index-N/shards.npy         first utterance of every shard [shards + 1]
     index-N/NAME.npy           rows of the array before every utterance [n + 1], counted over all shards
+    index-N/FIELD.codes.npy    which of FIELD.values.json each utterance has [n]: speaker, split, source, language
     shards/00000/...           the shards, each a plain pack
 
 A new index is written beside the old one and `pack.json` then replaced, so a reader sees the one or the other.
@@ -18,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.packs import line_starts, shard_name, write_whole
+from speech.packs import Utterances, line_starts, shard_name, write_whole
+
+COLUMNS = ("speaker", "split", "source", "language")
 
 
 def write_index(folder: str | Path, n_shards: int) -> None:
@@ -44,7 +47,9 @@ def write_index(folder: str | Path, n_shards: int) -> None:
             file.write(text)
     if first[-1] == 0:
         raise ValueError(f"{folder}: no utterance is left; see dropped.jsonl in it")
-    np.save(place / "lines.npy", np.concatenate(lines))
+    lines = np.concatenate(lines)
+    np.save(place / "lines.npy", lines)
+    _write_columns(place, lines)
     np.save(place / "shards.npy", np.array(first))
     shards = [folder / shard_name(k) for k in range(n_shards) if first[k + 1] > first[k]]
     arrays = {}
@@ -80,6 +85,17 @@ def forget_arrays(folder: str | Path, names: list[str]) -> None:
 def _read(folder: Path) -> dict | None:
     path = folder / "pack.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _write_columns(place: Path, lines: np.ndarray) -> None:
+    known: dict[str, dict] = {name: {} for name in COLUMNS}
+    codes = {name: np.zeros(len(lines) - 1, np.int32) for name in COLUMNS}
+    for index, utterance in enumerate(Utterances(place / "utterances.jsonl", lines)):
+        for name in COLUMNS:
+            codes[name][index] = known[name].setdefault(utterance.get(name, ""), len(known[name]))
+    for name in COLUMNS:
+        np.save(place / f"{name}.codes.npy", codes[name])
+        write_whole(place / f"{name}.values.json", json.dumps(list(known[name]), ensure_ascii=False))
 
 
 def _merge(shards: list[Path], name: str) -> tuple[dict, np.ndarray]:

@@ -34,7 +34,7 @@ class Pack:
             place = self.folder / self.index["index"]
             self.first = np.load(place / "shards.npy")  # first utterance of every shard, and the end
             lines = np.load(place / "lines.npy", mmap_mode="r")
-            self.utterances = Utterances(place / "utterances.jsonl", lines)
+            self.utterances = Utterances(place / "utterances.jsonl", lines, place)
         elif (self.folder / "utterances.jsonl").is_file():
             self.utterances = Utterances(self.folder / "utterances.jsonl")
             self.first = np.array([0, len(self.utterances)])
@@ -152,9 +152,11 @@ class Utterances(Sequence):
     Args:
         path: `utterances.jsonl`.
         starts: where each line begins, and the end [n + 1]; None = found by reading the file once.
+        columns: folder with the codes of some fields (`speech.pack_index`); None = found by reading all records.
     """
 
-    def __init__(self, path: Path, starts: np.ndarray | None = None) -> None:
+    def __init__(self, path: Path, starts: np.ndarray | None = None, columns: Path | None = None) -> None:
+        self._columns = columns
         with open(path, "rb") as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
         self._starts = line_starts(self._text) if starts is None else starts
@@ -174,10 +176,19 @@ class Utterances(Sequence):
         index = int(index) % len(self)
         return json.loads(self._text[int(self._starts[index]) : int(self._starts[index + 1])].decode("utf-8"))
 
-    def column(self, name: str) -> list:
-        """One field of all utterances; equal strings are one object, so that a million speakers' names stay small."""
+    def codes(self, name: str) -> tuple[np.ndarray, list]:
+        """One field of all utterances: which of the values each has, int32 [n], and the values."""
+        if self._columns is not None and (self._columns / f"{name}.values.json").is_file():
+            values = json.loads((self._columns / f"{name}.values.json").read_text(encoding="utf-8"))
+            return np.load(self._columns / f"{name}.codes.npy"), values
         known: dict = {}
-        return [known.setdefault(value, value) for value in (u[name] for u in self)]
+        codes = np.fromiter((known.setdefault(u[name], len(known)) for u in self), np.int32, len(self))
+        return codes, list(known)
+
+    def column(self, name: str) -> list:
+        """One field of all utterances; quick for speaker, split, source and language of a sharded pack."""
+        codes, values = self.codes(name)
+        return [values[code] for code in codes]
 
 
 class SpeakerIndex:
@@ -185,15 +196,18 @@ class SpeakerIndex:
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
-        self.speakers = pack.utterances.column("speaker")
-        members: dict[str, list[int]] = {}
-        for index, speaker in enumerate(self.speakers):
-            members.setdefault(speaker, []).append(index)
-        self.members = {speaker: np.array(indices) for speaker, indices in members.items()}
+        self.codes, self.names = pack.utterances.codes("speaker")
+        self._order = np.argsort(self.codes, kind="stable")
+        self._first = np.searchsorted(self.codes[self._order], np.arange(len(self.names) + 1))
+
+    def recordings(self, index: int) -> np.ndarray:
+        """All utterances by the speaker of utterance `index`, itself included, in order."""
+        code = self.codes[index]
+        return self._order[self._first[code] : self._first[code + 1]]
 
     def prompt(self, index: int, samples: int, rng: np.random.Generator) -> np.ndarray:
         """A random piece of up to `samples` samples by the speaker of utterance `index`, another recording if there is one."""
-        members = self.members[self.speakers[index]]
+        members = self.recordings(index)
         others = members[members != index]
         chosen = int(rng.choice(others)) if len(others) else index
         start = int(rng.integers(0, max(self.pack.length("wav", chosen) - samples, 0) + 1))

@@ -15,7 +15,9 @@ from tiny_voice import recording
 
 import prepare
 from hierspeech.preparation import work
-from speech.audio import save_audio
+from hierspeech.preparation.alignment import Aligner
+from hierspeech.preparation.stages import phonemes_of
+from speech.audio import load_audio, save_audio
 from speech.packs import Pack
 from speech.semantic.phonetic import PhoneticEncoder, PhoneticEncoderConfig
 
@@ -323,3 +325,16 @@ def test_real_speech_is_aligned(tmp_path):
     assert pack.read("token_ends", 0)[-1] == pytest.approx(pack.length("wav", 0) / 160, abs=15)
     (line,) = (tmp_path / "pack" / "incomplete.jsonl").read_text().splitlines()
     assert json.loads(line)["reason"] == "no aligner for this language"
+
+
+@pytest.mark.skipif(not HAS_ALIGNER or SHARED is None, reason="no pocketsphinx, or no real speech to align")
+def test_alignments_do_not_depend_on_what_was_aligned_before():
+    rows = [line.split("|") for line in (SHARED / "manifest.csv").read_text().splitlines()[1:]]
+    rows = [row for row in rows if row[0].startswith("ljspeech/") and row[-1] and float(row[4]) < 4][:3]
+    aligner, pairs = Aligner(), []
+    for row in rows:
+        wav, _ = load_audio(SHARED / row[0], 16000)
+        phonemes = phonemes_of({"text": row[-1], "language": "en-us"})
+        ends = [one.align(wav, phonemes).phone_ends.tolist() for one in (aligner, Aligner(), aligner)]
+        pairs.append(ends[0] == ends[1] == ends[2])
+    assert pairs and all(pairs)

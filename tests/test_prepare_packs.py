@@ -38,6 +38,9 @@ def test_a_sharded_pack_reads_like_a_plain_one(plain, tmp_path, sizes):
     sharded = shard(plain, tmp_path / "sharded", sizes)
     assert len(sharded) == len(plain) == 6
     assert list(sharded.utterances) == list(plain.utterances)
+    for field in ("speaker", "split", "source", "language", "text"):
+        assert sharded.utterances.column(field) == [u[field] for u in plain.utterances]
+    assert [SpeakerIndex(sharded).recordings(i).tolist() for i in (0, 3)] == [[0, 1], [2, 3]]
     for name in ARRAYS:
         assert sharded.has(name) and (sharded.lengths(name) == plain.lengths(name)).all()
         for i in range(6):

@@ -157,6 +157,8 @@ class _Decoder:
         for name in set(text.split()) - self.known:
             self.decoder.add_word(name, pronunciations[name], True)
             self.known.add(name)
+        # the features of an utterance start from the end of the last one otherwise, and its phones move by a frame
+        self.decoder.reinit_feat()
         pcm = (np.clip(wav, -1, 1) * 32767).astype(np.int16).tobytes()
         try:
             self.decoder.set_align_text(text)

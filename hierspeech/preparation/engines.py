@@ -110,8 +110,8 @@ class RayEngine:
         if self.started:
             cluster = os.environ.get("RAY_ADDRESS")
             local = {} if cluster else {"num_cpus": self.processes, "include_dashboard": False}
-            self.ray.init(address=cluster, logging_level="warning", log_to_driver=False, **local)
-        logging.getLogger("ray.data").setLevel(logging.WARNING)  # else it reports on every stage
+            self.ray.init(address=cluster, logging_level="error", log_to_driver=False, **local)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # else it reports on every stage
         context = self.ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.raise_original_map_exception = True
