@@ -9,6 +9,7 @@ import pytest
 import torch
 from official_fill import official_shapes, official_state_dict
 
+import train
 from hierspeech.official import load_official, published
 from hierspeech.official.__main__ import main
 from hierspeech.official.components import COMPONENTS
@@ -50,6 +51,13 @@ def test_files_of_the_old_format_load_too(tmp_path):
     torch.save(torch.load(source), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     old, new = (load_official("speechsr-48k", tmp_path / f"{name}.pth") for name in ("old", "new"))
     assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
+
+
+def test_the_base_synthesizer_and_its_discriminator_are_the_published_ones():
+    """So `start synthesizer` makes a run that configs/base/synthesizer.yaml goes on from."""
+    _, _, sections, _, _ = train.read(Path(__file__).parents[1] / "configs/base/synthesizer.yaml", [])
+    assert sections.model == COMPONENTS["synthesizer"].config()
+    assert sections.recipe.discriminator == COMPONENTS["discriminator-16k"].config()
 
 
 def test_weight_norm_is_folded():

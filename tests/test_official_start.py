@@ -189,9 +189,6 @@ def test_the_base_configurations_fit():
         assert sections.model == COMPONENTS[f"speechsr-{rate}k"].config()
         judge = discriminators.config_48k() if rate == 48 else discriminators.config()
         assert sections.recipe.discriminator == judge
-    _, _, sections, _, _ = train.read(ROOT / "configs/base/synthesizer.yaml", [])
-    assert sections.model == COMPONENTS["synthesizer"].config()
-    assert sections.recipe.discriminator == discriminators.config()
 
 
 def broken(change) -> dict:
