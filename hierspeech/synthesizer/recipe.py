@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from hierspeech.synthesizer.data import Batch, DataConfig, Pieces, collate
 from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig, ReconstructionInputs
+from hierspeech.synthesizer.preview import f0_picture, mel_picture
 from speech.adversarial import discriminator_loss, feature_matching_loss, frozen, generator_loss, judge_both
+from speech.f0 import extract_f0
 from speech.losses import contrastive
 from speech.masks import lengths_to_mask
 from speech.modules.discriminators import DiscriminatorConfig, WaveDiscriminator
@@ -150,7 +152,7 @@ class Recipe:
         return {"mel": float(self._mel_loss(batch.wav, wav_hat.float()))}
 
     def preview(self, writer, step: int) -> None:
-        """Recordings of dev speakers and their reconstructions, to listen to."""
+        """Recordings of dev speakers and their reconstructions, to hear, and their mels and pitch, to see."""
         if not self.pieces.dev:
             return
         rng = np.random.default_rng(1)
@@ -160,4 +162,10 @@ class Recipe:
         wav_hat, _, _ = self._reconstruct(batch, perturb=False)
         for k in range(len(wav_hat)):
             writer.add_audio(f"recording/{k}", batch.wav[k], step, 16000)
-            writer.add_audio(f"reconstruction/{k}", wav_hat[k].float().clamp(-1, 1), step, 16000)
+            again = wav_hat[k].float()
+            writer.add_audio(f"reconstruction/{k}", again.clamp(-1, 1), step, 16000)
+            mels = [self.style_mel(wav)[0] for wav in (batch.wav[k], again)]
+            writer.add_image(f"mel/{k}", mel_picture(mels), step, dataformats="HW")
+            tracked = torch.from_numpy(extract_f0(again[0].cpu().numpy(), f0_max=600.0)).to(device)
+            lines = {"recording": torch.log1p(batch.f0[k]), "synthesis": torch.log1p(tracked)}
+            writer.add_image(f"f0/{k}", f0_picture(lines), step)
