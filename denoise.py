@@ -67,7 +67,9 @@ def load(arguments: argparse.Namespace) -> Denoising:
     """The pipeline of the wanted voice."""
     from hierspeech import Denoising  # after the cheap checks: it loads torch
 
-    return Denoising.from_pretrained(arguments.voice, arguments.device)
+    denoising = Denoising.from_pretrained(arguments.voice, arguments.device)
+    _ = denoising.voice.denoiser  # a broken model is said once, before any recording is read
+    return denoising
 
 
 def denoise_folder(arguments: argparse.Namespace) -> None:
@@ -76,6 +78,8 @@ def denoise_folder(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: nothing to do, an unusable output folder, or, at the end, recordings that could not be denoised.
     """
+    if not arguments.output:
+        raise ValueError("expected the folder to write to, got an empty name.")
     folder, out = Path(arguments.input), Path(arguments.output)
     check_folders(folder, out)
     pairs, failed = find_pairs(folder, out)
@@ -92,8 +96,8 @@ def denoise_folder(arguments: argparse.Namespace) -> None:
                 speech = denoising(source, ratio=arguments.ratio)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 speech.save(target)
-            except (ValueError, OSError) as error:
-                complain(error)
+            except (ValueError, OSError, MemoryError) as error:
+                complain(error if str(error) else f"{source}: out of memory")
                 failed += 1
                 continue
             done += 1
@@ -110,10 +114,12 @@ def denoise_folder(arguments: argparse.Namespace) -> None:
 
 def check_folders(folder: Path, out: Path) -> None:
     """Refuses an output folder that cannot be one, before any work is done for it."""
-    if out.exists() and not out.is_dir():
+    if (out.exists() or out.is_symlink()) and not out.is_dir():
         raise ValueError(f"{out}: is a file, expected a folder to write to.")
-    if out.resolve() == folder.resolve():
-        raise ValueError(f"{out}: the outputs would replace the inputs, expected another folder.")
+    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise ValueError(
+            f"{out}: the outputs would lie among the inputs in {folder}, expected another folder."
+        )
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"{out}: cannot be written (no permission in {there}).")
@@ -129,6 +135,9 @@ def find_pairs(folder: Path, out: Path) -> tuple[list[tuple[Path, Path]], int]:
     pairs: list[tuple[Path, Path]] = []
     for place, subfolders, names in os.walk(folder, onerror=errors.append):
         here = Path(place)
+        for name in subfolders:
+            if (here / name).is_symlink() and name[0] != ".":
+                complain(f"{here / name}: a link to a folder, which is not followed.")
         subfolders[:] = sorted(s for s in subfolders if s[0] != "." and (here / s).resolve() != out.resolve())
         taken: dict[Path, Path] = {}  # file to write -> recording
         sources = [here / n for n in sorted(names) if n[0] != "." and Path(n).suffix.lower() in SUFFIXES]

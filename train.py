@@ -3,7 +3,7 @@
     python train.py configs/tiny/speechsr.yaml train.batch_size=8
 
 The configuration is one YAML with the sections recipe, model, data, losses, train; `init=FOLDER` starts from
-published weights. The run goes to runs/NAME and is continued by the same command. Several GPUs or
+published weights, or from those of a voice folder, and `model: init` takes the model section from there too. The run goes to runs/NAME and is continued by the same command. Several GPUs or
 machines: `accelerate launch train.py CONFIG` or `torchrun --nproc_per_node=N train.py CONFIG`, which takes CPUs too.
 """
 
@@ -37,8 +37,20 @@ def _synthesizer() -> type:
     return Recipe
 
 
+def _hierspeech() -> type:
+    from hierspeech.synthesizer.variational_recipe import Recipe
+
+    return Recipe
+
+
 def _speechsr() -> type:
     from speechsr.recipe import Recipe
+
+    return Recipe
+
+
+def _speechsr_istft() -> type:
+    from speechsr.istft_recipe import Recipe
 
     return Recipe
 
@@ -55,7 +67,9 @@ RECIPES: dict[str, Callable[[], type]] = {
     "aligned_ttv": _aligned_ttv,
     "ttv": _ttv,
     "synthesizer": _synthesizer,
+    "hierspeech": _hierspeech,
     "speechsr": _speechsr,
+    "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
 }
 
@@ -67,6 +81,7 @@ def read(path: str | Path, assignments: list[str]) -> tuple[str, type, Any, dict
         TrainConfig.
     """
     from speech.config import build, load_yaml, override
+    from speech.starting import INIT, init_section
     from speech.training import TrainConfig
 
     values = override(load_yaml(path), assignments)
@@ -83,7 +98,10 @@ def read(path: str | Path, assignments: list[str]) -> tuple[str, type, Any, dict
         train["init"] = values["init"]
     train_config = build(TrainConfig, train, "train")
     recipe_class = RECIPES[name]()
-    sections = {"model": values.get("model") or {}, "data": values.get("data") or {}, "recipe": options}
+    model = values.get("model") or {}
+    if model == INIT:
+        model = init_section(recipe_class.Config, train_config.init)
+    sections = {"model": model, "data": values.get("data") or {}, "recipe": options}
     losses = {module: build_losses(module, w) for module, w in (values.get("losses") or {}).items()}
     return name, recipe_class, build(recipe_class.Config, sections), losses, train_config
 

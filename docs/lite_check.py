@@ -2,6 +2,8 @@
 
     pip install pocketsphinx resemblyzer speechmos onnxruntime jiwer "setuptools<81"
     python docs/lite_check.py speak OUT REF.flac ...          the sentences of lite_sentences.txt, references in turn
+    python docs/lite_check.py speak OUT REF.flac ... --snr 5 --denoise-ratio 0.8      with references in noise; judged by the clean ones
+    python docs/lite_check.py denoise OUT REF.flac ... --snr 5                         the noisy recordings before and after denoising
     python docs/lite_check.py copy OUT LIST                   every recording of a filelist in its own voice
     python docs/lite_check.py convert OUT LIST                ... in the voice of the filelist's next speaker but two
     python docs/lite_check.py recordings OUT LIST             the recordings themselves
@@ -17,18 +19,21 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.audio import load_audio
+from speech.audio import load_audio, save_audio
 from speech.data import read_filelist
 
 SENTENCES = Path(__file__).with_name("lite_sentences.txt")
 
 
-def speak(out: Path, references: list[str], voice: str) -> list[tuple[str, str, str]]:
+def speak(
+    out: Path, references: list[str], voice: str, snr_db: float | None, ratio: float | None
+) -> list[tuple[str, str, str]]:
     """Rows (wav, text, reference); also prints the real-time factor of all but the first sentence."""
     from hierspeech import TextToSpeech
 
     tts, rows, seconds, spent = TextToSpeech.from_pretrained(voice), [], 0.0, 0.0
-    prompts = [tts.prompt(reference) for reference in references]
+    heard = references if snr_db is None else in_noise(out, references, snr_db)
+    prompts = [tts.prompt(reference, denoise_ratio=ratio) for reference in heard]
     for k, text in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()):
         begin = time.perf_counter()
         speech = tts(text, prompts[k % len(prompts)], seed=0)
@@ -38,6 +43,54 @@ def speak(out: Path, references: list[str], voice: str) -> list[tuple[str, str, 
         rows.append((str(out / f"{k:02d}.wav"), text, references[k % len(references)]))
     print(f"real-time factor {spent / seconds:.4f}")
     return rows
+
+
+def in_noise(out: Path, references: list[str], snr_db: float) -> list[str]:
+    """The recordings, each under another kind of generated noise: hiss, fan, hum, clicks and talkers in turn."""
+    from denoiser.noise import GENERATORS, babble, mix
+
+    wavs, paths = [load_audio(path, 16000)[0] for path in references], []
+    for k, wav in enumerate(wavs):
+        rng, kinds = np.random.default_rng(k), [*GENERATORS.values()]
+        if k % (len(kinds) + 1) < len(kinds):
+            noise = kinds[k % (len(kinds) + 1)](len(wav), 16000, rng)
+        else:
+            noise = babble([np.resize(wavs[(k + n) % len(wavs)], len(wav)) for n in range(1, 5)])
+        noisy = mix(wav, noise, snr_db)
+        paths.append(str(out / f"noisy{k}.wav"))
+        save_audio(paths[-1], (noisy * (0.95 / max(0.95, np.abs(noisy).max()))).astype(np.float32), 16000)
+    return paths
+
+
+def denoise(out: Path, references: list[str], voice: str, snr_db: float) -> None:
+    """Prints SI-SDR and DNSMOS of recordings in noise, of the denoised ones, and of clean ones denoised."""
+    import torch
+    from speechmos import dnsmos
+
+    from denoiser.quality import si_sdr_db
+    from hierspeech import Denoising
+
+    pipeline = Denoising.from_pretrained(voice)
+    noisy, seconds, spent = in_noise(out, references, snr_db), 0.0, 0.0
+    figures: dict[str, list[tuple[float, float, float, float]]] = {}
+    for reference, path in zip(references, noisy, strict=True):
+        clean = load_audio(reference, 16000)[0]
+        begin = time.perf_counter()
+        cleaned = pipeline(path).audio
+        spent, seconds = spent + time.perf_counter() - begin, seconds + len(clean) / 16000
+        wavs = {"clean": clean, "noisy": load_audio(path, 16000)[0], "denoised": cleaned}
+        for name, wav in (wavs | {"clean, denoised": pipeline(reference).audio}).items():
+            marks = dnsmos.run(wav / max(float(np.abs(wav).max()), 1e-9), sr=16000)
+            row = float(si_sdr_db(torch.tensor(wav)[None], torch.tensor(clean)[None]))
+            figures.setdefault(name, []).append(
+                (row, *(float(marks[m]) for m in ("sig_mos", "bak_mos", "ovrl_mos")))
+            )
+    print(f"real-time factor {spent / seconds:.4f}")
+    for name, values in figures.items():
+        sdr, signal, background, overall = np.mean(values, axis=0)
+        print(
+            f"{name}: SI-SDR {sdr:.1f} dB, DNSMOS {overall:.2f} (signal {signal:.2f}, background {background:.2f})"
+        )
 
 
 def convert(out: Path, filelist: str, voice: str, shift: int) -> list[tuple[str, str, str]]:
@@ -103,14 +156,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("speak", "copy", "convert", "recordings"))
+    parser.add_argument("what", choices=("speak", "copy", "convert", "recordings", "denoise"))
     parser.add_argument("out", type=Path)
     parser.add_argument("inputs", nargs="+", help="references, or one filelist")
     parser.add_argument("--voice", default="lite")
+    parser.add_argument("--snr", type=float, help="noise in the references, in dB under the speech")
+    parser.add_argument("--denoise-ratio", type=float)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.what == "denoise":
+        return denoise(args.out, args.inputs, args.voice, 5.0 if args.snr is None else args.snr)
     if args.what == "speak":
-        rows = speak(args.out, args.inputs, args.voice)
+        rows = speak(args.out, args.inputs, args.voice, args.snr, args.denoise_ratio)
     elif args.what == "recordings":
         rows = [(line.wav, line.text, line.wav) for line in read_filelist(args.inputs[0])]
     else:

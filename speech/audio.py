@@ -32,9 +32,9 @@ def load_audio(
     Args:
         path: a file in any format libsndfile reads, at any rate and with any number of channels.
         sample_rate: the rate to resample to; None keeps the file's own.
-        max_seconds: read no more than this much from the start, so that memory is bounded.
+        max_seconds: read no more than this much, so that memory is bounded.
         channel: what becomes of several channels, their "mean" or the "first" one.
-        start_seconds: where to begin reading.
+        start_seconds: where to begin reading, to the nearest sample.
     Returns:
         wav float32 [T] and its sample rate.
     Raises:
@@ -54,10 +54,9 @@ def load_audio(
                 raise AudioError(
                     f"{path}: a sample rate of {rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]} Hz."
                 )
-            limit = -1 if max_seconds is None else int(max_seconds * rate)
             if start_seconds:
-                file.seek(min(int(start_seconds * rate), file.frames))
-            wav = file.read(limit, dtype="float32", always_2d=True)
+                file.seek(min(round(start_seconds * rate), file.frames))
+            wav = _read(file, None if max_seconds is None else int(max_seconds * rate), channel)
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{path}: not a sound file that libsndfile can read ({error.error_string})."
@@ -66,7 +65,6 @@ def load_audio(
         raise AudioError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if len(wav) == 0:
         raise AudioError(f"{path}: the sound file holds no samples.")
-    wav = wav[:, 0] if wav.shape[1] == 1 or channel == "first" else wav.mean(axis=1)
     if not np.isfinite(wav).all():
         raise AudioError(
             f"{path}: the sound file holds samples that are not finite numbers (NaN or infinity)."
@@ -76,19 +74,49 @@ def load_audio(
     return np.ascontiguousarray(wav, dtype=np.float32), rate
 
 
-def audio_seconds(path: str | os.PathLike) -> float:
-    """Length of a sound file as its header says it; AudioError where there is no such file or it is not audio."""
+def _read(file: soundfile.SoundFile, limit: int | None, channel: str) -> np.ndarray:
+    """One channel of up to `limit` samples, block by block: what is there counts, not what the header promises."""
+    blocks: list[np.ndarray] = []
+    left = limit
+    while left is None or left > 0:
+        block = file.read(
+            BLOCK_SAMPLES if left is None else min(left, BLOCK_SAMPLES), "float32", always_2d=True
+        )
+        if len(block) == 0:
+            break
+        blocks.append(block[:, 0].copy() if channel == "first" or block.shape[1] == 1 else block.mean(axis=1))
+        left = None if left is None else left - len(block)
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def read_length(path: str | os.PathLike) -> tuple[int, int]:
+    """(samples, sample rate in Hz) that the header of a sound file states; AudioError where there is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such sound file.")
     try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, OSError) as error:
-        there = Path(path).is_file()
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
         raise AudioError(
-            f"{path}: {'not a sound file that libsndfile can read' if there else 'no such sound file'}."
+            f"{path}: not a sound file that libsndfile can read ({error.error_string})."
         ) from error
-    seconds = info.frames / info.samplerate
-    if not 0 <= seconds < 1e7:
-        raise AudioError(f"{path}: its header gives a length of {seconds:.0f} s.")
-    return seconds
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    return info.frames, info.samplerate
+
+
+def count_samples(path: str | os.PathLike, sample_rate: int) -> int:
+    """How many samples `load_audio(path, sample_rate)` would give, from the file's head alone; AudioError as there."""
+    frames, own_rate = read_length(path)
+    return round(frames * sample_rate / own_rate)
+
+
+def audio_seconds(path: str | os.PathLike) -> float:
+    """Length of a sound file as its header says it; AudioError where there is none, or where it cannot be so long."""
+    frames, rate = read_length(path)
+    if not 0 <= frames / rate < 1e7:
+        raise AudioError(f"{path}: its header gives a length of {frames / rate:.0f} s.")
+    return frames / rate
 
 
 def check_writable(path: str | os.PathLike) -> Path:
@@ -166,8 +194,13 @@ def set_loudness(wav: np.ndarray, rms_db: float = -23.0, peak: float = 0.95) -> 
 
 def block_power(wav: np.ndarray, block: int) -> np.ndarray:
     """Mean square of every whole block of `block` samples of wav [T] -> float64 [T // block]."""
-    wav = wav[: len(wav) // block * block].astype(np.float64)
-    return np.square(wav).reshape(-1, block).mean(axis=1)
+    n_blocks, at_once = len(wav) // block, max(1, (1 << 20) // block)
+    power = np.empty(n_blocks)
+    for first in range(0, n_blocks, at_once):  # hours of sound are not copied to float64 as a whole
+        last = min(first + at_once, n_blocks)
+        part = wav[first * block : last * block].astype(np.float64)
+        power[first:last] = np.square(part, out=part).reshape(-1, block).mean(axis=1)
+    return power
 
 
 def trim_silence(

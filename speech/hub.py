@@ -1,4 +1,6 @@
-"""The Hugging Face hub, where models are fetched from and pushed to. Nothing else in the project asks the network.
+"""The Hugging Face hub, where models are fetched from and pushed to.
+
+Nothing else in the project asks the network, but for transformers where a semantic encoder is named by a hub id.
 
 Only ids of the form "owner/name" get here, and only where no local folder has that name. Needs the extra `hub`.
 """
@@ -13,7 +15,7 @@ from types import ModuleType
 MODEL_FILES = ("config.json", "model.safetensors", "README.md")
 """The files of one published model."""
 VOICE_FILES = ("voice.json", "README.md", *(f"*/{name}" for name in MODEL_FILES), "prompts/*.safetensors")
-"""The files of a voice folder; what else lies there (a training state, recordings) stays where it is."""
+"""The files of a voice, as patterns whose * goes through folders too: what is fetched, not what is pushed."""
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _TIMEOUT_SECONDS = 10.0
 

@@ -21,45 +21,44 @@ A recipe says what is learnt; the loop does the rest. A recipe module exports on
 
 YAML sections: `recipe: {name: ttv, ...}`, `model:`, `data:`, `losses: {module: {loss: weight}}`, `train:`
 (TrainConfig). Recipe modules: speech/semantic/phonetic_recipe.py, ttv/aligned_recipe.py, ttv/recipe.py,
-hierspeech/synthesizer/recipe.py, speechsr/recipe.py, denoiser/recipe.py; their names are listed in train.py.
+hierspeech/synthesizer/recipe.py, speechsr/recipe.py, speechsr/istft_recipe.py, denoiser/recipe.py; their names are listed in train.py.
 
 What a recipe must keep to:
-- Modules are called as `self.modules["generator"](...)`, looked up at each call (the loop replaces them by
-  their
-  distributed wrappers, and for `validate` and `preview` the published one by its EMA), and through `forward`,
-  where gradients flow. `validate` and `preview` run in eval mode without gradients, in the main process only.
-- Batches are a function of the step number and of nothing else; with several processes, each takes its own
-  share
-  (`speech.data.step_indices` does both). Tensors in tuples, lists, dicts and dataclasses are moved to the
-  device.
-- `turns` runs under autocast; what must be float32 asks for `.float()`. The random state is seeded by (seed,
-  step,
+- Modules are called as `self.modules["generator"](...)`, looked up at each call (the loop replaces them by their
+  distributed wrappers, and for `validate` and `preview` the published one by its EMA), and through `forward`, where
+  gradients flow. `validate` and `preview` run in eval mode without gradients, in the main process only.
+- Batches are a function of the step number and of nothing else; with several processes, each takes its own share
+  (`speech.data.step_batches` does both). Tensors in tuples, lists, dicts and dataclasses are moved to the device.
+- `turns` runs under autocast; what must be float32 asks for `.float()`. The random state is seeded by (seed, step,
   process) before each step, so that dropout and noise repeat after a resume.
-- The names yielded for a module equal those configured for it, at every step; a loss of weight 0 is only
-  logged. A
-  module of `modules` without an entry in `losses` is never stepped, but saved. A turn may be left out
-  (warm-up).
+- The names yielded for a module equal those configured for it, at every step; a loss of weight 0 is only logged. A
+  module of `modules` without an entry in `losses` is never stepped, but saved. A turn may be left out (warm-up).
 - Optional: `audio_seconds(batch)` gives the seconds of audio in a batch, for the throughput figures.
+
+`train.accumulate: k` makes an update of k batches, for sizes that memory does not hold at once. A turn's gradients are then
+averaged over the k batches and applied after the last, so that the generator's losses see the discriminator as it was
+before the update, and not after it as with k = 1; a recipe notices nothing else of it.
 """
 
 import contextlib
 import copy
-import random
 import time
 import warnings
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from speech.checkpoint import config_differences, load_folded, load_tensors, read_config
+from speech.checkpoint import config_differences, read_config
 from speech.config import build
+from speech.freezing import freeze, set_training, trained_parameters
 from speech.interruption import StopSignals
-from speech.optimization import OptimizerConfig, learning_rate, make_optimizer, update, update_average
+from speech.optimization import OptimizerConfig, make_optimizer, update_average
 from speech.run_folder import load_training_state, remove_unfinished, save_step, step_folders
+from speech.starting import load_init
+from speech.turns import State, seed_everything, take_step
 
 
 @dataclass
@@ -72,6 +71,10 @@ class TrainConfig(OptimizerConfig):
     max_steps: int = 100_000
     max_minutes: float | None = None  # stop (saved) after so much wall time
     batch_size: int = 16  # per process
+    # instead of it: seconds of audio in a batch, padding included, of items of like lengths (recipes of whole utterances)
+    batch_seconds: float | None = None
+    accumulate: int = 1  # batches per update
+    compile: list[str] = field(default_factory=list)  # modules whose forward torch.compile makes faster
     num_workers: int = 2  # data loading processes; 0 loads in the loop's own
     precision: str = "bf16"  # or "fp32"; "no" (quoted: YAML reads a bare no as false) means fp32 too
     device: str = "auto"  # or "cpu"
@@ -84,7 +87,8 @@ class TrainConfig(OptimizerConfig):
     keep_checkpoints: int = 2  # newest step folders kept; 0 = all
     keep_every: int = 0  # multiples of it are kept for good; 0 = none
     resume: str = "auto"  # newest step folder of the run, or "never": refuse to overwrite a run
-    init: str | None = None  # folder of published weights to start from
+    init: str | None = None  # folder to start from: of published weights, or a voice with such a part
+    freeze: list[str] = field(default_factory=list)  # parts of the published module that keep their weights
     tensorboard: bool = True
     find_unused_parameters: bool = False  # distributed: a step may leave parameters without gradient
 
@@ -98,9 +102,11 @@ class TrainConfig(OptimizerConfig):
         for name, choices in choices_of.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {list(choices)}, got {getattr(self, name)!r}")
-        for name in ("max_steps", "batch_size", "log_every", "save_every"):
+        for name in ("max_steps", "batch_size", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        if self.batch_seconds is not None and self.batch_seconds <= 0:
+            raise ValueError(f"batch_seconds: expected a positive number, got {self.batch_seconds}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema: expected a decay of 0 (none) to below 1, got {self.ema}")
         for name in self.optimizers:
@@ -112,27 +118,6 @@ class TrainConfig(OptimizerConfig):
         changes = self.optimizers.get(name, {})
         converted = build(OptimizerConfig, changes, f"train.optimizers.{name}")
         return replace(default, **{key: getattr(converted, key) for key in changes})
-
-
-def weigh(name: str, losses: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
-    """The weighted sum of a turn's losses; names yielded must equal names configured."""
-    if losses.keys() != weights.keys():
-        raise ValueError(
-            f"module {name!r}: the recipe yields the losses {sorted(losses)}, "
-            f"the configuration weighs {sorted(weights)}"
-        )
-    # a weight of 0 logs the loss without letting it, or a NaN in it, into the gradients
-    return sum(weights[key] * value for key, value in losses.items() if weights[key] != 0)
-
-
-@dataclass
-class _State:
-    """What a run consists of besides its recipe; `training.pt` stores it."""
-
-    step: int
-    optimizers: dict[str, torch.optim.Optimizer]
-    ema: nn.Module | None
-    skipped: dict[str, int]  # updates of a module left out in a row because its gradient was not finite
 
 
 def fit(
@@ -147,32 +132,10 @@ def fit(
     Raises:
         ValueError: losses that do not match the recipe, a run that cannot be resumed or initialised.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-
     from speech.progress import Progress
 
-    _check(recipe, losses, config)
-    accelerator = Accelerator(
-        mixed_precision="no",  # autocast is entered in _step, around a whole turn
-        cpu=config.device == "cpu",
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(
-                find_unused_parameters=config.find_unused_parameters, broadcast_buffers=False
-            )
-        ],
-    )
+    accelerator, state, plain = begin(recipe, config, losses)
     run_folder = Path(config.runs_folder) / config.run
-    if accelerator.is_main_process:
-        remove_unfinished(run_folder)
-    state = _start(recipe, config, losses, run_folder, accelerator)
-    plain = dict(recipe.modules)  # without distributed wrappers
-    with (
-        warnings.catch_warnings()
-    ):  # torch 2.13 renames broadcast_buffers; older releases know this name only
-        warnings.simplefilter("ignore", FutureWarning)
-        recipe.modules.update({name: accelerator.prepare_model(plain[name]) for name in losses})
-    for module in recipe.modules.values():
-        module.train()
     progress = Progress(run_folder, state.step, config, accelerator)
     saved = state.step
     deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
@@ -187,16 +150,15 @@ def fit(
         accelerator.wait_for_everyone()
 
     with StopSignals() as signals, contextlib.closing(progress):
-        batches = recipe.batches(state.step) if state.step < config.max_steps else iter(())
-        for batch in batches:
-            batch = _move(batch, accelerator.device)
-            seed_everything(config.seed, state.step, accelerator.process_index)
-            logs = _step(recipe, batch, state, config, losses, accelerator)
+        done = state.step >= config.max_steps
+        batches = iter(()) if done else recipe.batches(state.step * config.accumulate)
+        while not done:
+            logs, seconds = take_step(recipe, batches, state, config, losses, accelerator)
             state.step += 1
             if state.ema is not None:
                 decay = min(config.ema, state.step / (state.step + 10))  # young averages forget faster
                 update_average(state.ema, plain[recipe.published], decay)
-            progress.add(state.step, logs, _audio_seconds(recipe, batch) * accelerator.num_processes)
+            progress.add(state.step, logs, seconds * accelerator.num_processes)
             stop = _any_process(accelerator, signals.stop or time.monotonic() > deadline)
             done = stop or state.step >= config.max_steps
             if config.validate_every and (state.step % config.validate_every == 0 or done and not stop):
@@ -207,49 +169,53 @@ def fit(
             if done or state.step % config.save_every == 0:
                 save()
                 saved = state.step
-            if done:
-                break
-        else:
-            if state.step < config.max_steps:
-                raise ValueError(f"the recipe's batches ended at step {state.step} of {config.max_steps}")
     recipe.modules.update(plain)
     if saved < config.max_steps:
         progress.say(f"stopped at step {saved} of {config.max_steps}; the same command continues")
     return saved
 
 
-def _step(
-    recipe, batch, state: _State, config: TrainConfig, losses, accelerator
-) -> dict[str, Tensor | float]:
-    """One batch: each turn is weighed, differentiated and applied; returns `module/loss` values."""
-    logs, turns = {}, recipe.turns(batch, state.step)
-    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16")
-    while True:
-        with autocast:
-            turn = next(turns, None)
-            if turn is None:
-                return logs
-            name, values = turn
-            if name not in losses:
-                raise ValueError(
-                    f"the recipe yields losses for {name!r}, the configuration weighs {sorted(losses)}"
-                )
-            total = weigh(name, values, losses[name])
-        logs |= {f"{name}/{key}": value.detach() for key, value in values.items()}
-        if not isinstance(total, Tensor) or not total.requires_grad:
-            continue  # a turn of zeros during a warm-up
-        accelerator.backward(total)
-        settings = config.optimizer_of(name)
-        lr = learning_rate(settings, state.step, config.max_steps)
-        norm, finite = update(state.optimizers[name], lr, settings.grad_clip)
-        state.skipped[name] = 0 if finite else state.skipped[name] + 1
-        if state.skipped[name] >= 20:
-            raise ValueError(
-                f"no finite gradient for {name!r} 20 times running at step {state.step}: {values}"
+def begin(recipe: Any, config: TrainConfig, losses: dict[str, dict[str, float]]) -> tuple[Any, State, dict]:
+    """What a run needs before its first step: modules on the device, wrapped and compiled, and optimizers.
+
+    Returns: the accelerator, the state (of the newest step folder where the run has one), and the plain modules by name,
+        without distributed wrappers.
+    Raises:
+        ValueError: losses that do not match the recipe, a run that cannot be resumed or initialised.
+    """
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    _check(recipe, losses, config)
+    accelerator = Accelerator(
+        mixed_precision="no",  # autocast is entered in speech/turns.py, around a whole turn
+        cpu=config.device == "cpu",
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(
+                find_unused_parameters=config.find_unused_parameters, broadcast_buffers=False
             )
-        for module in recipe.modules.values():  # the generator's turn leaves gradients on the discriminator
-            module.zero_grad(set_to_none=True)
-        logs |= {f"{name}/total": total.detach(), f"grad_norm/{name}": norm, f"lr/{name}": lr}
+        ],
+    )
+    run_folder = Path(config.runs_folder) / config.run
+    if accelerator.is_main_process:
+        remove_unfinished(run_folder)
+    state = _start(recipe, config, losses, run_folder, accelerator)
+    if accelerator.num_processes > 1:
+        steps = accelerator.gather(torch.tensor([state.step], device=accelerator.device)).tolist()
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"{run_folder}: the processes find the steps {steps} there; expected one folder that all machines share"
+            )
+    plain = dict(recipe.modules)
+    for name in config.compile:
+        plain[name].compile()
+    with (
+        warnings.catch_warnings()
+    ):  # torch 2.13 renames broadcast_buffers; older releases know this name only
+        warnings.simplefilter("ignore", FutureWarning)
+        recipe.modules.update({name: accelerator.prepare_model(plain[name]) for name in losses})
+    for module in recipe.modules.values():
+        set_training(module)
+    return accelerator, state, plain
 
 
 def _check(recipe, losses, config: TrainConfig) -> None:
@@ -259,13 +225,17 @@ def _check(recipe, losses, config: TrainConfig) -> None:
         raise ValueError(
             f"train.optimizers: no losses for {sorted(unknown)}; losses are for {sorted(losses)}"
         )
+    if unknown := set(config.compile) - recipe.modules.keys():
+        raise ValueError(
+            f"train.compile: no modules {sorted(unknown)}; the recipe has {sorted(recipe.modules)}"
+        )
     if not config.run:
         raise ValueError("train.run: expected a name for the run, got an empty one")
     if not losses:
         raise ValueError(f"losses: nothing to learn; the recipe has the modules {sorted(recipe.modules)}")
 
 
-def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -> _State:
+def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -> State:
     """Place the modules and make the optimizers; resume the newest step folder, or start fresh (or `init`)."""
     folders = step_folders(run_folder)
     if folders and config.resume == "never":
@@ -275,11 +245,12 @@ def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -
     published = recipe.modules[recipe.published]
     if config.init and not folders:
         load_init(published, config.init)
+    freeze(published, config.freeze)
     for module in recipe.modules.values():
         module.to(accelerator.device)
     optimizers = {name: make_optimizer(recipe.modules[name], config.optimizer_of(name)) for name in losses}
     ema = copy.deepcopy(published).requires_grad_(False).eval() if config.ema else None
-    state = _State(0, optimizers, ema, dict.fromkeys(losses, 0))
+    state = State(0, optimizers, ema, dict.fromkeys(losses, 0))
     if folders:
         _unpack(recipe, state, folders[-1], accelerator.device)
         if accelerator.is_main_process:
@@ -287,24 +258,18 @@ def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -
     return state
 
 
-def load_init(published: nn.Module, folder: str) -> None:
-    """Start `published` from the published weights in `folder`; the configurations must be equal."""
-    if differences := config_differences(read_config(type(published), folder), published.config):
-        raise ValueError(f"init: {folder} holds another model ({'; '.join(differences[:5])})")
-    load_folded(published, {k: v.float() for k, v in load_tensors(folder).items()}, folder)
-
-
-def _pack(modules: dict[str, nn.Module], state: _State) -> dict[str, Any]:
+def _pack(modules: dict[str, nn.Module], state: State) -> dict[str, Any]:
     return {
         "format": 1,
         "step": state.step,
         "modules": {name: module.state_dict() for name, module in modules.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
         "ema": state.ema.state_dict() if state.ema is not None else None,
+        "trained": {name: trained_parameters(modules[name]) for name in state.optimizers},
     }
 
 
-def _unpack(recipe, state: _State, folder: Path, device) -> None:
+def _unpack(recipe, state: State, folder: Path, device) -> None:
     """Restore the exact state of a step folder; what does not fit is refused by name."""
     published = recipe.modules[recipe.published]
     if differences := config_differences(read_config(type(published), folder), published.config):
@@ -315,6 +280,13 @@ def _unpack(recipe, state: _State, folder: Path, device) -> None:
     for kind, ours in (("modules", recipe.modules), ("optimizers", state.optimizers)):
         if stored[kind].keys() != ours.keys():
             raise ValueError(f"{folder} holds the {kind} {sorted(stored[kind])}, this run has {sorted(ours)}")
+    for name, trained in stored.get("trained", {}).items():
+        # an optimizer knows its parameters by their places only, and would take the moments of others for theirs
+        if differing := set(trained) ^ set(trained_parameters(recipe.modules[name])):
+            raise ValueError(
+                f"{folder} was trained with other frozen parts of {name} ({len(differing)} parameters, "
+                f"{min(differing)} among them); choose another train.run"
+            )
     try:
         for name, module in recipe.modules.items():
             module.load_state_dict(stored["modules"][name])
@@ -332,7 +304,7 @@ def _unpack(recipe, state: _State, folder: Path, device) -> None:
     state.step = stored["step"]
 
 
-def _validate(recipe, state: _State, progress) -> None:
+def _validate(recipe, state: State, progress) -> None:
     """Run the recipe's hooks in eval mode, the published module standing in by its moving average."""
     training = dict(recipe.modules)
     if state.ema is not None:
@@ -346,7 +318,7 @@ def _validate(recipe, state: _State, progress) -> None:
             recipe.preview(progress.writer, state.step)
     recipe.modules.update(training)
     for module in recipe.modules.values():
-        module.train()
+        set_training(module)
 
 
 def _any_process(accelerator, flag: bool) -> bool:
@@ -354,35 +326,3 @@ def _any_process(accelerator, flag: bool) -> bool:
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
-
-
-def seed_everything(*numbers: int) -> None:
-    """Seed torch, NumPy and Python from `numbers`.
-
-    Seeding by (seed, step, process) makes every random draw of a step a function of the step: an interrupted
-    run repeats it.
-    """
-    value = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-    torch.manual_seed(value)
-    random.seed(value)
-    np.random.seed(value % 2**32)
-
-
-def _move(value: Any, device: torch.device) -> Any:
-    """Move the tensors in nested tuples, lists, dicts and dataclasses to `device`."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {key: _move(item, device) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_move(item, device) for item in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_move(item, device) for item in value)
-    if is_dataclass(value):
-        return replace(value, **{f.name: _move(getattr(value, f.name), device) for f in fields(value)})
-    return value
-
-
-def _audio_seconds(recipe, batch) -> float:
-    measure = getattr(recipe, "audio_seconds", None)
-    return float(measure(batch)) if measure is not None else 0.0

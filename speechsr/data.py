@@ -1,18 +1,22 @@
 """Pairs to learn super-resolution from: a piece of a wideband recording and what is left of it at 16 kHz.
 
-The narrow side is made by several random low-pass filters, so that the model does not learn to undo one resampler.
+The narrow side is made by random low-pass filters and resamplers (speechsr/narrowing.py), so that the model does not
+learn to undo one of them. Only the piece is read from the file, not the recording.
 """
 
+import math
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from speech.audio import AudioError, load_audio, resample
-from speech.data import read_filelist, step_batches
+from speech.data import step_batches
+from speechsr.narrowing import LOW_PASSES, RESAMPLERS, narrow
+from speechsr.recordings import UNFIT, Recording, find_recordings
 
 
 @dataclass
@@ -22,17 +26,37 @@ class DataConfig:
     filelist: str  # id|wav|speaker|language|text; the text is not used
     validation_filelist: str | None = None
     wav_root: str = ""  # folder that relative wav paths start from; the current one where empty
-    segment_samples: int = 9600  # of the output rate
-    min_rate: float = 0.9  # recordings of a sample rate below this share of the output rate are refused
-    clean_share: float = 0.5  # of the pieces: made narrow by the resampler that inference uses
-    cutoff_range: tuple[float, float] = (0.75, 1.0)  # of the random filters, share of the narrow band
+    segment_samples: int = 9600  # of the output rate; shorter recordings are unfit
+    min_rate: float = 1.0  # recordings of a sample rate below this share of the output rate are unfit
+    unfit: str = "refuse"  # or "skip": what becomes of unfit recordings
+    # relative frequency of each low-pass filter and of each resampler: speechsr/narrowing.py
+    filters: dict[str, float] = field(
+        default_factory=lambda: {"none": 4, "sinc": 1, "butterworth": 1, "chebyshev": 1, "elliptic": 1}
+    )
+    resamplers: dict[str, float] = field(default_factory=lambda: {"soxr": 4, "kaiser": 2, "fft": 1})
+    cutoff_range: tuple[float, float] = (0.75, 1.0)  # of the filters, share of the narrow band
+    order_range: tuple[int, int] = (2, 8)  # of the filters
     rms_db_range: tuple[float, float] = (-32.0, -16.0)
 
     def __post_init__(self):
-        if self.segment_samples < 1 or not 0 <= self.clean_share <= 1:
-            raise ValueError(f"expected segment_samples > 0 and clean_share in 0 to 1, got {self}")
+        if self.segment_samples < 1:
+            raise ValueError(f"segment_samples: expected a positive number, got {self.segment_samples}")
+        if not 0 < self.min_rate:
+            raise ValueError(f"min_rate: expected a share above 0, got {self.min_rate}")
+        if self.unfit not in UNFIT:
+            raise ValueError(f"unfit: expected one of {list(UNFIT)}, got {self.unfit!r}")
         if not 0 < self.cutoff_range[0] <= self.cutoff_range[1] <= 1:
             raise ValueError(f"cutoff_range: expected shares of the band in order, got {self.cutoff_range}")
+        if not 1 <= self.order_range[0] <= self.order_range[1] <= 12:
+            raise ValueError(f"order_range: expected orders of 1 to 12 in order, got {self.order_range}")
+        if self.rms_db_range[0] > self.rms_db_range[1]:
+            raise ValueError(f"rms_db_range: expected the lower value first, got {self.rms_db_range}")
+        for name, known in (("filters", LOW_PASSES), ("resamplers", RESAMPLERS)):
+            weights = getattr(self, name)
+            if unknown := weights.keys() - known.keys():
+                raise ValueError(f"{name}: unknown {sorted(unknown)}; known: {sorted(known)}")
+            if not weights or min(weights.values()) < 0 or not any(weights.values()):
+                raise ValueError(f"{name}: expected frequencies of which one is above 0, got {weights}")
 
 
 class SpeechSRData:
@@ -42,92 +66,111 @@ class SpeechSRData:
         path: the filelist.
         sample_rate: of the narrow side, Hz.
         output_rate: of the wide side, Hz.
+    Raises:
+        ValueError: a broken filelist or unfit recordings (see `find_recordings`), or a segment that has no whole number of
+            narrow samples.
     """
 
-    MARGIN = 480  # output samples of context on each side, so that filters see no edge
+    MARGIN = 480  # output samples, at least, of context on each side, so that filters see no edge
 
     def __init__(self, path: str, config: DataConfig, sample_rate: int, output_rate: int):
         self.config, self.sample_rate, self.output_rate = config, sample_rate, output_rate
-        self.wavs = [Path(config.wav_root) / utterance.wav for utterance in read_filelist(path)]
-        missing = [wav for wav in self.wavs if not wav.is_file()]
-        if missing:
+        self.unit = output_rate // math.gcd(output_rate, sample_rate)  # output samples of a whole narrow one
+        self.margin = -(-self.MARGIN // self.unit) * self.unit
+        if config.segment_samples % self.unit:
             raise ValueError(
-                f"{path}: {len(missing)} of {len(self.wavs)} recordings missing, first {missing[0]}"
+                f"data.segment_samples: {config.segment_samples} samples at {output_rate} Hz are no whole number of samples "
+                f"at {sample_rate} Hz, expected a multiple of {self.unit}"
             )
-        narrow = config.segment_samples * sample_rate / output_rate
-        if not narrow.is_integer():
-            raise ValueError(
-                f"data.segment_samples: {config.segment_samples} samples at {output_rate} Hz are {narrow} samples at "
-                f"{sample_rate} Hz, expected a whole number"
-            )
+        self.recordings = find_recordings(
+            path,
+            config.wav_root,
+            config.min_rate * output_rate,
+            config.segment_samples / output_rate,
+            config.unfit,
+        )
 
     def example(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(narrow [segment * rate ratio], wide [segment]), float32, of a random piece of recording `index`."""
         config = self.config
-        wav = self._load(self.wavs[index])
-        size = config.segment_samples + 2 * self.MARGIN
-        start = int(rng.integers(0, max(len(wav) - size, 0) + 1))
-        wide = np.pad(wav[start : start + size], (0, max(size - len(wav), 0)))
-        level = float(np.sqrt(np.mean(wide**2)))
-        gain = 10 ** (rng.uniform(*config.rms_db_range) / 20) / max(level, 1e-4)
-        wide = wide * np.float32(min(gain, 0.98 / max(np.abs(wide).max(), 1e-4)))
-        if rng.random() < config.clean_share:
-            narrow = resample(wide, self.output_rate, self.sample_rate)
-        else:
-            narrow = narrow_by_random_filter(
-                wide, self.output_rate, self.sample_rate, config.cutoff_range, rng
-            )
-        edge = self.MARGIN * self.sample_rate // self.output_rate
-        length = config.segment_samples * self.sample_rate // self.output_rate
-        return narrow[edge : edge + length], wide[self.MARGIN : self.MARGIN + config.segment_samples]
+        wide = self._piece(index, config.segment_samples + 2 * self.margin, rng)
+        wide = wide * gain_to(wide, rng.uniform(*config.rms_db_range))
+        small = narrow(
+            wide,
+            self.output_rate,
+            self.sample_rate,
+            config.filters,
+            config.resamplers,
+            config.cutoff_range,
+            config.order_range,
+            rng,
+        )
+        edge, length = self._narrow(self.margin), self._narrow(config.segment_samples)
+        return small[edge : edge + length], wide[self.margin : self.margin + config.segment_samples]
+
+    def held_out(self, index: int, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        """(narrow, wide): the middle of recording `index` at -23 dB, as inference would hear it; nothing is random."""
+        recording = self.recordings[index]
+        size = int(min(seconds, recording.samples / recording.rate) * self.output_rate)
+        size = max(size // self.unit * self.unit, self.unit)
+        start = (recording.samples - size * recording.rate // self.output_rate) // 2
+        wide = self._read(recording, max(start, 0), size)
+        wide = wide * gain_to(wide, -23.0)
+        return resample(wide, self.output_rate, self.sample_rate)[: self._narrow(size)], wide
 
     def batches(
-        self, batch_size: int, seed: int, start_step: int, num_workers: int
+        self,
+        batch_size: int,
+        seed: int,
+        start_step: int,
+        num_workers: int,
+        batch_seconds: float | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """(narrow [B, 1, T], wide [B, 1, T * scale]) for step `start_step` and on."""
         return step_batches(
-            self.example, collate, len(self.wavs), batch_size, seed, start_step, num_workers=num_workers
+            self.example,
+            collate,
+            len(self.recordings),
+            batch_size,
+            seed,
+            start_step,
+            num_workers,
+            seconds=self.config.segment_samples / self.output_rate,
+            batch_seconds=batch_seconds,
         )
 
-    def _load(self, path: Path) -> np.ndarray:
-        wav, rate = load_audio(path)
-        if rate < self.config.min_rate * self.output_rate:
-            raise AudioError(
-                f"{path}: recorded at {rate} Hz, too narrow to learn {self.output_rate} Hz from "
-                f"(data.min_rate is {self.config.min_rate})"
-            )
-        return resample(wav, rate, self.output_rate)
+    def _narrow(self, samples: int) -> int:
+        return samples * self.sample_rate // self.output_rate
+
+    def _piece(self, index: int, size: int, rng: np.random.Generator) -> np.ndarray:
+        """`size` samples from anywhere in recording `index`; a damaged file gives way to the next one where that may be."""
+        for place in range(index, index + len(self.recordings)):
+            recording = self.recordings[place % len(self.recordings)]
+            needed = math.ceil(size * recording.rate / self.output_rate)
+            start = int(rng.integers(0, max(recording.samples - needed, 0) + 1))
+            try:
+                return self._read(recording, start, size)
+            except AudioError as error:  # the header was fine: what follows it is not
+                if self.config.unfit == "refuse":
+                    raise AudioError(f"{recording.where}: {error}") from error
+                warnings.warn(f"{recording.where}: {error} Another one is taken.", stacklevel=2)
+        raise AudioError(f"{self.recordings[0].where} and all that follow cannot be read.")
+
+    def _read(self, recording: Recording, start: int, size: int) -> np.ndarray:
+        """`size` samples at the output rate from `start` (at the recording's own rate), silence after its end."""
+        seconds = (size + 2) / self.output_rate
+        wav, rate = load_audio(recording.path, max_seconds=seconds, start_seconds=start / recording.rate)
+        wav = resample(wav, rate, self.output_rate)[:size]
+        return np.pad(wav, (0, size - len(wav)))
+
+
+def gain_to(wav: np.ndarray, rms_db: float) -> np.float32:
+    """The factor that brings wav [T] to a level in dB re full scale without clipping it."""
+    level, highest = float(np.sqrt(np.mean(np.square(wav)))), float(np.abs(wav).max())
+    return np.float32(min(10 ** (rms_db / 20) / max(level, 1e-4), 0.98 / max(highest, 1e-4)))
 
 
 def collate(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
     """Pairs of arrays -> (narrow [B, 1, T], wide [B, 1, T * scale])."""
-    narrow, wide = zip(*pairs, strict=True)
-    return torch.from_numpy(np.stack(narrow))[:, None], torch.from_numpy(np.stack(wide))[:, None]
-
-
-def narrow_by_random_filter(
-    wav: np.ndarray, from_rate: int, to_rate: int, cutoff_range: tuple[float, float], rng: np.random.Generator
-) -> np.ndarray:
-    """Low-pass `wav` [T] by a random filter and decimate it to `to_rate`; no delay, float32 [T * to_rate / from_rate].
-
-    The magnitude is that of a Butterworth filter of order 4 to 16, of a Chebyshev filter with 0.1 to 1 dB of ripple,
-    or of a windowed sinc with a linear slope; the decimation is exact, in the frequency domain.
-    """
-    length = len(wav) * to_rate // from_rate
-    spectrum = np.fft.rfft(wav)[: length // 2 + 1]
-    frequency = np.fft.rfftfreq(length)[: len(spectrum)] * 2  # 1 = the narrow band's edge
-    cutoff = rng.uniform(*cutoff_range)
-    kind, order = rng.integers(3), int(rng.integers(4, 17))
-    if kind == 0:
-        response = 1 / np.sqrt(1 + (frequency / cutoff) ** (2 * order))
-    elif kind == 1:
-        ripple = 10 ** (rng.uniform(0.1, 1.0) / 10) - 1
-        x = frequency / cutoff
-        polynomial = np.where(
-            x <= 1, np.cos(order * np.arccos(np.minimum(x, 1))), np.cosh(order * np.arccosh(np.maximum(x, 1)))
-        )
-        response = 1 / np.sqrt(1 + ripple * polynomial**2)
-    else:
-        slope = rng.uniform(0.01, 0.15)
-        response = np.clip((cutoff - frequency) / slope + 1, 0, 1)
-    return np.fft.irfft(spectrum * response, length).astype(np.float32) * np.float32(to_rate / from_rate)
+    small, wide = zip(*pairs, strict=True)
+    return torch.from_numpy(np.stack(small))[:, None], torch.from_numpy(np.stack(wide))[:, None]

@@ -26,10 +26,7 @@ class SpeechSRConfig:
     dilations: list[int] = field(default_factory=lambda: [1, 3, 5])
 
     def __post_init__(self):
-        if self.scale <= 1 or not float(self.sample_rate * self.scale).is_integer():
-            raise ValueError(
-                f"scale must be above 1 and give a whole output rate, got {self.scale} at {self.sample_rate} Hz"
-            )
+        check_scale(self.scale, self.sample_rate)
 
 
 class SpeechSR(nn.Module, Pretrained):
@@ -59,11 +56,24 @@ class SpeechSR(nn.Module, Pretrained):
         Raises:
             ValueError: if `wav` has another shape or no samples.
         """
-        if wav.dim() != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
-            raise ValueError(f"expected wav of shape [B, 1, T] with T > 0, got {list(wav.shape)}")
-        return self(wav)
+        return self(check_wav(wav))
 
     @property
     def output_rate(self) -> int:
         """Sample rate of the output in Hz."""
         return int(self.config.sample_rate * self.config.scale)
+
+
+def check_scale(scale: float, sample_rate: int) -> None:
+    """ValueError unless `scale` raises the rate to a whole number of Hz."""
+    if scale <= 1 or not float(sample_rate * scale).is_integer():
+        raise ValueError(
+            f"scale must be above 1 and give a whole output rate, got {scale} at {sample_rate} Hz"
+        )
+
+
+def check_wav(wav: Tensor) -> Tensor:
+    """`wav` as it is; ValueError unless its shape is [B, 1, T] with T > 0."""
+    if wav.dim() != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:
+        raise ValueError(f"expected wav of shape [B, 1, T] with T > 0, got {list(wav.shape)}")
+    return wav

@@ -60,6 +60,41 @@ def test_align_equals_the_reference_loop_in_a_padded_batch():
         assert row[s:].sum() == 0
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_align_equals_the_reference_loop_where_many_paths_are_equally_good(seed):
+    """Every small case with values from two numbers: the rule for ties decides nearly all of them."""
+    generator = torch.Generator().manual_seed(seed)
+    for n_tokens, n_frames in [(1, 1), (1, 3), (2, 2), (2, 5), (3, 5), (4, 6), (5, 5)]:
+        ll = torch.randint(-1, 1, (20, n_tokens, n_frames), generator=generator).float()
+        valid = torch.ones(20, n_tokens, dtype=torch.bool), torch.ones(20, n_frames, dtype=torch.bool)
+        expected = torch.stack([best_by_loop(item) for item in ll])
+        assert torch.equal(align(ll, *valid), expected)
+        # and the path is one of the best there are
+        score = [(item * path(d, n_frames)).sum() for item, d in zip(ll, expected, strict=True)]
+        best = [(item * path(best_by_enumeration(item), n_frames)).sum() for item in ll]
+        assert score == best
+
+
+def path(durations: torch.Tensor, n_frames: int) -> torch.Tensor:
+    """Durations [S] -> the path as a matrix [S, N] of 0 and 1."""
+    token = torch.arange(len(durations)).repeat_interleave(durations)
+    return torch.nn.functional.one_hot(token, len(durations)).T
+
+
+def test_align_does_not_care_how_its_matrix_lies_in_memory():
+    ll = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(3))
+    valid = torch.ones(3, 5, dtype=torch.bool), torch.ones(3, 11, dtype=torch.bool)
+    before = ll.clone()
+    assert torch.equal(align(ll, *valid), align(ll.transpose(1, 2).contiguous().transpose(1, 2), *valid))
+    assert torch.equal(ll, before)
+
+
+def test_align_takes_half_precision_and_sums_in_float32():
+    ll = (torch.randn(2, 6, 40, generator=torch.Generator().manual_seed(4)) * 50 - 400).bfloat16()
+    valid = torch.ones(2, 6, dtype=torch.bool), torch.ones(2, 40, dtype=torch.bool)
+    assert torch.equal(align(ll, *valid), align(ll.float(), *valid))
+
+
 def test_align_refuses_more_tokens_than_frames():
     with pytest.raises(ValueError, match=r"got \[3\] frames for \[4\] tokens"):
         align(torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool))

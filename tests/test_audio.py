@@ -8,6 +8,7 @@ from tiny_voice import recording
 
 from speech.audio import (
     AudioError,
+    block_power,
     check_writable,
     load_audio,
     resample,
@@ -93,6 +94,26 @@ def test_loudness_is_that_of_the_loud_parts_and_never_clips():
     click[::800] = 0.5
     assert np.abs(set_loudness(click)).max() == pytest.approx(0.95)
     assert np.abs(set_loudness(np.zeros(5, np.float32))).max() == 0 and len(set_loudness(np.zeros(0))) == 0
+
+
+def test_block_power_is_the_same_however_long_the_recording():
+    wav = np.random.default_rng(0).standard_normal(2_500_000).astype(np.float32)
+    whole = np.square(wav[: len(wav) // 7 * 7].astype(np.float64)).reshape(-1, 7).mean(axis=1)
+    assert np.array_equal(block_power(wav, 7), whole)
+    assert len(block_power(wav[:6], 7)) == 0
+
+
+def test_a_header_that_promises_too_much_is_refused_and_costs_nothing(tmp_path):
+    """256 GB are not asked for: it is read block by block, and libsndfile finds no end."""
+    save_audio(tmp_path / "a.flac", np.full(70_000, 0.25, np.float32), 16000)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] |= 0x0F  # total samples: 36 bits, the upper four of them here
+    data[22:26] = b"\xff\xff\xff\xff"
+    (tmp_path / "b.flac").write_bytes(data)
+    assert soundfile.info(tmp_path / "b.flac").frames == 2**36 - 1
+    with pytest.raises(AudioError, match="b.flac: not a sound file that libsndfile can read"):
+        load_audio(tmp_path / "b.flac")
+    assert len(load_audio(tmp_path / "b.flac", max_seconds=1.0)[0]) == 16000
 
 
 def test_silence_is_trimmed_at_both_ends_only():

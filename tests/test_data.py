@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from speech.data import Utterance, read_filelist, step_batches, step_indices, write_filelist
+from speech.data import LengthBuckets, Utterance, read_filelist, step_batches, step_indices, write_filelist
 
 
 def test_filelist_round_trip(tmp_path):
@@ -80,3 +80,71 @@ def test_batches_do_not_depend_on_workers_or_on_what_ran_before():
     assert list(islice(step_batches(_example, list, 20, 4, 5, 0, num_workers=2), 6)) == whole
     numbers = [number for batch in whole for _, number in batch]
     assert len(set(numbers)) == len(numbers)
+
+
+LENGTHS = np.random.default_rng(0).uniform(0.5, 12.0, 300)
+
+
+def test_batch_seconds_bounds_the_padded_batch_and_wastes_little():
+    buckets = LengthBuckets(LENGTHS, batch_seconds=24.0, seed=0)
+    padded = used = 0.0
+    for step in range(200):
+        seconds = LENGTHS[buckets.indices(step)]
+        assert len(seconds) * seconds.max() <= 24.0
+        padded, used = padded + len(seconds) * seconds.max(), used + seconds.sum()
+    assert used / padded > 0.9  # most buckets span a ratio of 1.15
+    assert padded / 200 > 0.8 * 24.0
+
+
+def test_an_item_longer_than_batch_seconds_is_a_batch_of_its_own():
+    buckets = LengthBuckets(np.array([30.0, 1.0, 1.0]), batch_seconds=4.0, seed=0)
+    assert sorted({tuple(sorted(set(buckets.indices(step)))) for step in range(4)}) == [(0,), (1, 2)]
+
+
+def test_buckets_take_every_item_once_per_epoch():
+    """But for those that fill up the last batch of a bucket; and each epoch has another order."""
+    buckets = LengthBuckets(LENGTHS, batch_seconds=24.0, seed=0)
+    steps = sum(-(-len(m) // size) for m, size in zip(buckets.members, buckets.sizes, strict=True))
+    epochs = [[buckets.indices(epoch * steps + step) for step in range(steps)] for epoch in range(2)]
+    for batches in epochs:
+        counts = np.bincount([index for batch in batches for index in batch], minlength=300)
+        assert counts.min() == 1 and counts.sum() < 1.3 * 300
+    assert epochs[0] != epochs[1]
+    again = LengthBuckets(LENGTHS, batch_seconds=24.0, seed=0)
+    assert [again.indices(steps + step) for step in range(steps)] == epochs[1]
+
+
+def test_processes_share_a_bucket(monkeypatch):
+    parts = {}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        buckets = LengthBuckets(LENGTHS, batch_seconds=12.0, seed=0)
+        parts[rank] = [(buckets.indices(step), buckets.first_place(step)) for step in range(30)]
+    for (ours, first), (theirs, after) in zip(parts[0], parts[1], strict=True):
+        assert len(ours) == len(theirs) and first == 0 and after == len(ours)
+        assert any(set(ours + theirs) <= set(members) for members in buckets.members)
+    seen = [index for part in parts.values() for indices, _ in part for index in indices]
+    assert len(set(seen)) > 0.7 * len(seen)
+
+
+def test_weights_set_the_frequency_in_buckets_too():
+    weights = np.where(LENGTHS < 3, 3.0, 1.0)
+    buckets = LengthBuckets(LENGTHS, batch_seconds=24.0, seed=0, weights=weights)
+    drawn = np.bincount([i for step in range(3000) for i in buckets.indices(step)], minlength=300)
+    assert drawn[LENGTHS < 3].mean() / drawn[LENGTHS >= 3].mean() == pytest.approx(3.0, rel=0.1)
+
+
+def test_batch_seconds_of_pieces_of_one_length_is_a_batch_size():
+    batch = next(step_batches(_example, list, 20, 99, 0, 0, seconds=0.5, batch_seconds=4.0))
+    assert len(batch) == 8
+    with pytest.raises(ValueError, match="batch_seconds"):
+        step_batches(_example, list, 20, 4, 0, 0, batch_seconds=4.0)
+
+
+def test_batches_by_length_hold_the_items_and_seeds_of_their_step():
+    arguments = {"seconds": LENGTHS, "batch_seconds": 24.0}
+    whole = list(islice(step_batches(_example, list, 300, 4, 5, 0, **arguments), 6))
+    assert list(islice(step_batches(_example, list, 300, 4, 5, 3, **arguments), 3)) == whole[3:]
+    buckets = LengthBuckets(LENGTHS, 24.0, seed=5)
+    assert [[index for index, _ in batch] for batch in whole] == [buckets.indices(step) for step in range(6)]

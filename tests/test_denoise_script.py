@@ -13,6 +13,7 @@ import torch
 from tiny_voice import build_voice, recording
 
 import denoise
+import hierspeech.pipelines.denoising as denoise_pipeline
 from denoiser.windows import denoise as clean_windows
 from hierspeech import Denoising, load_voice
 
@@ -75,15 +76,15 @@ class TestPipeline:
         assert np.allclose(loud, 2 * faint, rtol=1e-3, atol=1e-5)
         assert np.abs(denoising(8 * recording(0.5), ratio=0.1).audio).max() <= 0.951
 
-    def test_stereo_files_are_read_as_the_voice_says(self, voice, tmp_path):
+    def test_no_channel_of_a_stereo_file_is_lost(self, voice, tmp_path):
         left, right = recording(0.5, 100), recording(0.5, 150)
         soundfile.write(tmp_path / "two.wav", np.stack([left, right], 1), 16000, subtype="FLOAT")
         official = build_voice(
             tmp_path / "official", "official", denoiser=True, recordings="as_recorded", level="peak"
         )
-        for name, expected in ((voice, (left + right) / 2), (official, left)):
+        for name in (voice, official):  # cleaning files is no published flow
             speech = Denoising.from_pretrained(name, "cpu")(tmp_path / "two.wav", ratio=0.0)
-            assert np.allclose(speech.audio, expected, atol=1e-6)
+            assert np.allclose(speech.audio, (left + right) / 2, atol=1e-6)
 
     def test_progress_counts_windows(self, denoising):
         seen = []
@@ -224,6 +225,30 @@ class TestFolder:
         assert written(tmp_path / "clean") == ["a.wav", "deep/B.FLAC", "deep/er/c.wav"]
         assert (tmp_path / "clean" / "a.wav").read_bytes() == first
 
+    def test_one_sick_file_does_not_stop_the_others(self, voice, noisy, tmp_path, capsys, monkeypatch):
+        read = denoise_pipeline.read_recording
+
+        def read_or_fail(path, *arguments, **options):
+            if Path(path).name == "a.wav":
+                raise MemoryError("Unable to allocate 256. GiB")
+            return read(path, *arguments, **options)
+
+        monkeypatch.setattr(denoise_pipeline, "read_recording", read_or_fail)
+        assert run(voice, noisy, tmp_path / "clean") == 2
+        said, complaints = capsys.readouterr()
+        assert "256. GiB" in complaints and said.endswith("done 2, skipped 0, failed 1\n")
+
+    def test_a_broken_model_is_said_once(self, voice, noisy, tmp_path, capsys):
+        broken = shutil.copytree(voice, tmp_path / "broken")
+        (broken / "denoiser" / "model.safetensors").unlink()
+        assert run(broken, noisy, tmp_path / "clean") == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+    def test_links_to_folders_are_named(self, voice, noisy, tmp_path, capsys):
+        (noisy / "link").symlink_to(noisy / "deep", target_is_directory=True)
+        assert run(voice, noisy, tmp_path / "clean") == 0
+        assert "link: a link to a folder, which is not followed" in capsys.readouterr().err
+
     def test_an_output_folder_inside_the_input_is_not_read(self, voice, noisy):
         for _ in range(2):
             assert run(voice, noisy, noisy / "clean") == 0
@@ -253,7 +278,12 @@ class TestFolder:
 
     @pytest.mark.parametrize(
         ("name", "message"),
-        [("noisy", "replace the inputs"), ("file", "is a file"), ("file/out", "cannot be written")],
+        [
+            ("noisy", "lie among the inputs"),
+            (".", "lie among the inputs"),
+            ("file", "is a file"),
+            ("file/out", "cannot be written"),
+        ],
     )
     def test_output_folders_that_cannot_be(self, voice, noisy, tmp_path, capsys, monkeypatch, name, message):
         monkeypatch.setattr(denoise, "load", lambda _: pytest.fail("work was done"))

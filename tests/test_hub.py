@@ -27,6 +27,14 @@ def voice(tmp_path):
     folder = build_voice(tmp_path / "voice", "lite", speechsr=True)
     (folder / "README.md").write_text(CARD)
     (folder / "ttv" / "training.pt").write_text("a training state, which is nobody's business")
+    for name in (
+        "prompts/me.safetensors",
+        "runs/a/model.safetensors",
+        ".tmp/model.safetensors",
+        "old/README.md",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("what voice.json does not name")
     return folder
 
 
@@ -49,7 +57,8 @@ def test_a_voice_is_pushed_and_speaks_from_there(voice, tmp_path):
         assert (pushed.returncode, pushed.stdout) == (0, f"{server.address}/somebody/tiny\n"), pushed.stderr
         files = server.repositories["somebody/tiny"]
         local = {str(path.relative_to(voice)) for path in voice.rglob("*") if path.is_file()}
-        assert files.keys() == local - {"ttv/training.pt"}
+        own = {name for name in local if b"voice.json does not name" not in (voice / name).read_bytes()}
+        assert files.keys() == own - {"ttv/training.pt"} < local
         assert files["ttv/model.safetensors"] == (voice / "ttv" / "model.safetensors").read_bytes()
 
         soundfile.write(tmp_path / "ref.wav", recording(), 16000)
@@ -110,6 +119,10 @@ def test_local_voices_never_ask_the_network(voice, monkeypatch):
             "speechsr-24000/model.safetensors is",
         ),
         (lambda f: (f / "ttv" / "config.json").write_text("{}"), "ttv"),
+        (
+            lambda f: (f / "phonetic" / "model.safetensors").write_bytes(b""),
+            "phonetic/model.safetensors: damaged",
+        ),
     ],
 )
 def test_incomplete_voices_are_not_pushed(voice, spoil, message, capsys):

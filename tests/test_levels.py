@@ -11,7 +11,7 @@ from hierspeech import SuperResolution, TextToSpeech, VoiceConversion, VoiceProm
 from hierspeech.pipelines import command_line
 from hierspeech.pipelines.output import FULL_PEAK, set_level
 from hierspeech.pipelines.tts import join
-from hierspeech.pipelines.voice import LEVELS
+from hierspeech.pipelines.voice import LEVELS, VOICES_FOLDER
 
 
 @pytest.fixture(scope="module", params=["lite", "official"])
@@ -67,13 +67,12 @@ def test_prompts_saved_before_they_had_a_peak_still_speak(tts, prompt, tmp_path)
     metadata = {"voice": prompt.voice, "log_f0": json.dumps([prompt.log_f0_mean, prompt.log_f0_std])}
     styles = {"ttv_style": prompt.ttv_style, "synthesizer_style": prompt.synthesizer_style}
     save_file(styles, tmp_path / "old.safetensors", metadata)
-    assert VoicePrompt.load(tmp_path / "old.safetensors").peak == 1.0
+    assert VoicePrompt.load(tmp_path / "old.safetensors").peak is None
     old, new = (tts("Hello.", x, seed=0).audio for x in (tmp_path / "old.safetensors", prompt))
     assert np.array_equal(old, new)
-    assert np.abs(tts("Hello.", tmp_path / "old.safetensors", level="prompt").audio).max() == pytest.approx(
-        1.0
-    )
-    for peak in ("NaN", "[]", '"x"'):
+    with pytest.raises(ValueError, match="level 'prompt': this saved prompt does not know the peak"):
+        tts("Hello.", tmp_path / "old.safetensors", level="prompt")
+    for peak in ("NaN", "[]", '"x"', "-0.5", "0"):
         save_file(styles, tmp_path / "bad.safetensors", metadata | {"peak": peak})
         with pytest.raises(ValueError, match="not a saved voice prompt"):
             VoicePrompt.load(tmp_path / "bad.safetensors")
@@ -114,3 +113,8 @@ def test_super_resolution_keeps_the_level_or_raises_it_as_the_voice_says(folder,
 
 def test_the_command_line_knows_the_levels():
     assert command_line.LEVELS == LEVELS
+
+
+def test_shipped_prompts_know_their_peaks():
+    for path in sorted((VOICES_FOLDER / "lite" / "prompts").iterdir()):
+        assert 0 < VoicePrompt.load(path).peak <= 1, path

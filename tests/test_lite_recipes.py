@@ -30,6 +30,43 @@ def test_phonetic_encoder(workplace):
     assert encoder(torch.randn(2, 16000)).shape == (2, 8, 50)
 
 
+def test_previews_of_the_phonetic_encoder(workplace):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(workplace / "runs/tiny_phonetic"))
+    events.Reload()
+    assert {"mel", "phones_said_above_heard"} <= set(events.Tags()["images"])
+    assert events.Tags()["audio"] == ["recording"]
+
+
+def test_the_phonetic_encoder_learns_one_batch(workplace, tmp_path):
+    arguments = [
+        f"data.pack={workplace / 'pack'}",
+        f"train.runs_folder={tmp_path}",
+        "train.batch_seconds=1.2",
+    ]
+    arguments += [
+        "recipe.label_smoothing=0.0",
+        "recipe.perturbation.masks=0",
+        "train.lr=1e-2",
+        "train.max_steps=80",
+    ]
+    _, cls, sections, losses, config = train.read("configs/tiny/phonetic.yaml", arguments)
+    recipe = cls(sections.model, sections.data, sections.recipe, losses, config)
+    batch = next(recipe.batches(0))
+    assert batch[0].shape == (2, 9600)  # 1.2 s in pieces of 0.6 s
+    optimizer = torch.optim.AdamW(recipe.modules["encoder"].parameters(), 1e-2)
+    values = []
+    for step in range(80):
+        torch.manual_seed(0)  # one perturbation: the tones differ in pitch only
+        ((_, turn),) = recipe.turns(batch, step)
+        turn["phones"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        values.append(turn["phones"].item())
+    assert values[-1] < 0.7 * values[0]
+
+
 def test_aligned_ttv(workplace):
     model = AlignedTTV.from_pretrained(run(workplace, "aligned_ttv"))
     out = model.infer(torch.randint(1, 60, (1, 9)), torch.randn(1, 8), pitch=torch.tensor([[5.0, 0.2]]))
@@ -41,7 +78,8 @@ def test_previews_of_text_to_vec_are_pictures(workplace):
 
     events = EventAccumulator(str(run(workplace, "aligned_ttv").parent))
     events.Reload()
-    assert {"semantic", "contour"} <= set(events.Tags()["images"])
+    assert {"semantic", "f0", "mel", "alignment"} <= set(events.Tags()["images"])
+    assert events.Tags()["audio"] == ["recording"]
 
 
 def test_synthesizer(workplace):

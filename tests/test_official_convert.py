@@ -9,11 +9,13 @@ import pytest
 import torch
 from official_fill import official_shapes, official_state_dict
 
+import train
 from hierspeech.official import load_official, published
 from hierspeech.official.__main__ import main
 from hierspeech.official.components import COMPONENTS
 from hierspeech.official.convert import convert
 from hierspeech.official.published import PUBLISHED, file_digest, identify
+from hierspeech.official.reading import check_tensors
 from speech.checkpoint import folded_state_dict
 from speechsr import SpeechSR
 
@@ -49,6 +51,13 @@ def test_files_of_the_old_format_load_too(tmp_path):
     torch.save(torch.load(source), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     old, new = (load_official("speechsr-48k", tmp_path / f"{name}.pth") for name in ("old", "new"))
     assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
+
+
+def test_the_base_synthesizer_and_its_discriminator_are_the_published_ones():
+    """So `start synthesizer` makes a run that configs/base/synthesizer.yaml goes on from."""
+    _, _, sections, _, _ = train.read(Path(__file__).parents[1] / "configs/base/synthesizer.yaml", [])
+    assert sections.model == COMPONENTS["synthesizer"].config()
+    assert sections.recipe.discriminator == COMPONENTS["discriminator-16k"].config()
 
 
 def test_weight_norm_is_folded():
@@ -96,6 +105,35 @@ def test_wrong_tensors_are_named(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         convert("speechsr-48k", source, tmp_path / "out" / "sr")
     assert [p.name for p in tmp_path.iterdir()] == ["sr.pth"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.to_sparse(), "is stored as sparse_coo"),
+        (lambda x: x.to("meta"), "is on the device meta"),
+        (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), "is quantized"),
+        (lambda x: x.to(torch.complex64), "is of type complex64"),
+        (lambda x: x.to(torch.int8), "is of type int8"),
+    ],
+)
+def test_tensors_of_another_kind_are_named(change, message):
+    state = official_state_dict("speechsr48k")
+    check_tensors(state, {key: list(x.shape) for key, x in state.items()}, "file")
+    state["dec.conv_pre.bias"] = change(state["dec.conv_pre.bias"])
+    with pytest.raises(ValueError, match=f"^file: of another kind: dec.conv_pre.bias {message}$"):
+        check_tensors(state, {key: list(x.shape) for key, x in state.items()}, "file")
+
+
+def test_a_pointer_of_git_lfs_is_not_taken_for_damage(tmp_path, capsys):
+    pointer = tmp_path / "G_1.pth"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1715101\n")
+    for arguments in (
+        ["convert", "speechsr-48k", str(pointer)],
+        ["start", "speechsr-48k", "--generator", str(pointer)],
+    ):
+        assert main([*arguments, str(tmp_path / "out")]) == 2
+        assert "is a Git LFS pointer, not the weights" in capsys.readouterr().err
 
 
 class Hostile:

@@ -3,7 +3,8 @@
 The weights are synthetic, of the published names and shapes (97 M synthesizer, 108 M text-to-vec, both SpeechSR, MP-SENet),
 so the sounds are noise; sizes, lengths, time and memory are real. MMS-300M is random too, at its true width, with 8 of its
 24 layers in the file: more are never read. `pytest -s tests/test_official_end_to_end.py` prints the figures; as a script,
-`python tests/test_official_end_to_end.py VOICE`, it measures a voice that is there, such as one of the real weights.
+`python tests/test_official_end_to_end.py VOICE [SECONDS_OF_REFERENCE]`, it measures a voice that is there, such as one of
+the real weights.
 """
 
 import json
@@ -43,13 +44,13 @@ def peak_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def measure(voice: str) -> dict[str, dict[str, float]]:
+def measure(voice: str, reference_seconds: float = SECONDS) -> dict[str, dict[str, float]]:
     """Run the three flows of a voice on made recordings; wall time, real-time factor and peak memory of each step."""
     from tiny_voice import recording
 
     from hierspeech import SuperResolution, TextToSpeech, VoiceConversion, load_voice
 
-    reference, source = recording(SECONDS, 150.0), recording(SECONDS, 100.0)
+    reference, source = recording(reference_seconds, 150.0), recording(SECONDS, 100.0)
     loaded, prompt, options = load_voice(voice, "cpu"), None, {"seed": 0, "output_sample_rate": 48000}
 
     def load() -> None:
@@ -61,7 +62,7 @@ def measure(voice: str) -> dict[str, dict[str, float]]:
 
     return {
         "load all models": figures_of(load),
-        "listen to the reference, denoise_ratio 0.5": figures_of(listen, SECONDS),
+        "listen to the reference, denoise_ratio 0.5": figures_of(listen, reference_seconds),
         "tts": figures_of(lambda: TextToSpeech(loaded)(TEXT, prompt, **options)),
         "vc": figures_of(lambda: VoiceConversion(loaded)(source, prompt, **options)),
         "sr": figures_of(lambda: SuperResolution(loaded)(source, 48000)),
@@ -184,6 +185,6 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    results = measure(sys.argv[1])
+    results = measure(sys.argv[1], *map(float, sys.argv[2:]))
     print(table(results), file=sys.stderr)
     print(json.dumps(results))

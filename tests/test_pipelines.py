@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -374,3 +375,39 @@ def test_the_public_names_are_there():
     root = Path(hierspeech.__file__).parent
     assert (root / "py.typed").is_file()
     assert f'version = "{hierspeech.__version__}"' in (root.parent / "pyproject.toml").read_text()
+
+
+def test_a_prompt_of_another_voice_of_the_same_name_is_refused(tmp_path):
+    tts = TextToSpeech.from_pretrained(build_voice(tmp_path / "voice", "lite"), device="cpu")
+    prompt = tts.prompt(recording())
+    prompt.synthesizer_style = torch.zeros(1, 99)
+    with pytest.raises(
+        ValueError, match="styles of \\[6, 99\\] numbers, but the voice 'tiny-1' has \\[6, 6\\]"
+    ):
+        tts("Hello.", prompt)
+
+
+def test_a_voice_that_was_made_anew_is_loaded_anew(tmp_path):
+    old = load_voice(build_voice(tmp_path / "voice", "lite"), "cpu")
+    assert load_voice(tmp_path / "voice", "cpu") is old
+    shutil.rmtree(tmp_path / "voice")
+    new = load_voice(build_voice(tmp_path / "voice", "lite", denoiser=True), "cpu")
+    assert new is not old and new.denoiser is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"f0_floor_hz": 0.0}, "f0_floor_hz is 0"),
+        ({"max_chars": 0}, "max_chars is 0"),
+        ({"noise_scale": float("nan")}, "noise_scale is nan"),
+        ({"denoise_ratio": 0.5}, "expected 0 for a voice without a denoiser"),
+        ({"speechsr": {"44100": "speechsr"}}, "speechsr names .'44100'."),
+    ],
+)
+def test_descriptions_that_cannot_work_are_refused(tmp_path, changes, message):
+    folder = build_voice(tmp_path / "voice", "lite")
+    description = json.loads((folder / "voice.json").read_text())
+    (folder / "voice.json").write_text(json.dumps(description | changes))
+    with pytest.raises(ValueError, match=message):
+        load_voice(folder, "cpu")

@@ -249,6 +249,32 @@ def test_a_damaged_voice_is_refused(files, tmp_path, capsys):
     refuse(capsys, code, tmp_path / "out", "model.safetensors")
 
 
+def test_what_is_missing_is_said_before_the_work(files, tmp_path, capsys, monkeypatch):
+    """Not after a reference was denoised, or a whole text spoken."""
+    monkeypatch.setattr("hierspeech.pipelines.prompt.VoicePrompt.from_audio", lambda *_: pytest.fail("work"))
+    (tmp_path / "out").mkdir()
+    out = str(tmp_path / "out" / "a.wav")
+    broken = build_voice(tmp_path / "broken", "lite", speechsr=True)
+    (broken / "speechsr-48000" / "model.safetensors").unlink()
+    code = infer_with(files, out, *TEXT, "--ref", "good.wav", "--voice", str(broken), "--output-sr", "48000")
+    refuse(capsys, code, tmp_path / "out", "speechsr-48000")
+    deaf = build_voice(tmp_path / "deaf", "lite", semantic_encoder="nothing")
+    arguments = ("--source", "good.wav", "--ref", "good.wav", "--voice", str(deaf))
+    refuse(
+        capsys, run(convert, files, ("--out", out), *arguments), tmp_path / "out", "has no semantic encoder"
+    )
+
+
+def test_an_interruption_says_that_nothing_was_written(files, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hierspeech.pipelines.voice.load_voice", interrupt)
+    monkeypatch.setattr("hierspeech.pipelines.tts.load_voice", interrupt)
+    assert infer_with(files, tmp_path / "a.wav", *TEXT, "--ref", "good.wav") == 130
+    assert capsys.readouterr().err == "infer.py: interrupted, nothing written.\n"
+
+
 def test_as_a_program(files, tmp_path):
     """The real thing, once with and once without success; --help does not load torch."""
     command = [

@@ -1,10 +1,11 @@
-"""SpeechSR's training: its data, its losses, and two real steps through `train.py` on generated recordings."""
+"""SpeechSR's training: its losses, its figures, and real steps through `train.py` on generated recordings."""
 
+import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from wideband import buzz, write_recordings
 
 import train
 from speech.adversarial import (
@@ -14,75 +15,20 @@ from speech.adversarial import (
     generator_loss,
     judge_both,
 )
-from speech.audio import resample, save_audio
-from speech.data import Utterance, write_filelist
+from speech.audio import resample
 from speech.modules.discriminators import DiscriminatorConfig, DiscriminatorOutput, WaveDiscriminator
 from speech.run_folder import step_folders
 from speech.training import fit, seed_everything
-from speechsr.data import DataConfig, SpeechSRData, narrow_by_random_filter
-from speechsr.model import SpeechSR
+from speechsr import SpeechSR
+from speechsr.losses import log_spectral_distance, multi_resolution_stft
 
 TINY = Path(__file__).resolve().parent.parent / "configs/tiny/speechsr.yaml"
-
-
-def buzz(seconds: float, rate: int, seed: int) -> np.ndarray:
-    """A voiced-like sound with energy up to the band's edge: pulses through a decaying noise."""
-    rng = np.random.default_rng(seed)
-    pulses = np.zeros(int(seconds * rate), np.float32)
-    pulses[:: rate // 120] = 1.0
-    kernel = rng.standard_normal(200) * np.exp(-np.arange(200) / 20)
-    return (0.2 * np.convolve(pulses, kernel)[: len(pulses)]).astype(np.float32)
+SPECTRAL = "losses={generator: {mel: 45.0, stft: 2.5}}"
 
 
 @pytest.fixture
 def filelist(tmp_path) -> Path:
-    lines = []
-    for i, (seconds, rate) in enumerate([(0.4, 48000), (0.03, 48000), (0.3, 44100)]):
-        save_audio(tmp_path / f"{i}.wav", buzz(seconds, rate, i), rate)
-        lines.append(Utterance(str(i), f"{i}.wav", "buzz", "en-us", ""))
-    write_filelist(tmp_path / "wideband.txt", lines)
-    return tmp_path / "wideband.txt"
-
-
-def test_pairs_have_their_shapes_and_belong_together(filelist):
-    data = SpeechSRData(str(filelist), DataConfig(str(filelist), wav_root=str(filelist.parent)), 16000, 48000)
-    for index in range(3):
-        narrow, wide = data.example(index, np.random.default_rng(index))
-        assert narrow.shape == (3200,) and wide.shape == (9600,)
-        assert narrow.dtype == wide.dtype == np.float32 and np.abs(wide).max() <= 1
-        # below the lowest cutoff (6 kHz) both hold the same sound at the same time
-        a = np.fft.rfft(narrow * np.hanning(3200))[: 3200 * 5 // 16]
-        b = np.fft.rfft(wide * np.hanning(9600))[: len(a)] / 3
-        assert np.abs(a - b).max() < 0.3 * np.abs(b).max()
-    narrow, wide = next(data.batches(2, 0, 0, 0))
-    assert narrow.shape == (2, 1, 3200) and wide.shape == (2, 1, 9600)
-
-
-def test_random_filters_keep_the_low_and_cut_the_high():
-    time = np.arange(9600) / 48000
-    low, high = np.sin(2 * np.pi * 1000 * time), np.sin(2 * np.pi * 7900 * time)
-    gains = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        out = narrow_by_random_filter(low, 48000, 16000, (0.8, 0.9), rng)
-        assert out.shape == (3200,)
-        np.testing.assert_allclose(out[400:-400], low[::3][400:-400], atol=0.13)
-        out = narrow_by_random_filter(high, 48000, 16000, (0.8, 0.9), np.random.default_rng(seed))
-        gains.append(np.abs(out).max())
-    assert np.mean(gains) < 0.5 and np.std(gains) > 0.03  # they cut, and each differently
-
-
-def test_unfit_recordings_are_refused(filelist, tmp_path):
-    folder = str(filelist.parent)
-    with pytest.raises(ValueError, match="recorded at 44100 Hz, too narrow to learn 96000 Hz"):
-        SpeechSRData(str(filelist), DataConfig(str(filelist), wav_root=folder), 16000, 96000).example(
-            2, np.random.default_rng(0)
-        )
-    with pytest.raises(ValueError, match="3 of 3 recordings missing"):
-        SpeechSRData(str(filelist), DataConfig(str(filelist), wav_root=str(tmp_path / "no")), 16000, 48000)
-    with pytest.raises(ValueError, match="segment_samples"):
-        config = DataConfig(str(filelist), wav_root=folder, segment_samples=1001)
-        SpeechSRData(str(filelist), config, 16000, 48000)
+    return write_recordings(tmp_path, [(0.4, 48000), (0.25, 48000), (0.3, 96000)])
 
 
 def tiny(filelist: Path, runs: Path, *changes: str) -> list[str]:
@@ -90,10 +36,59 @@ def tiny(filelist: Path, runs: Path, *changes: str) -> list[str]:
     return [str(TINY), *paths, f"data.wav_root={filelist.parent}", f"train.runs_folder={runs}", *changes]
 
 
+def recipe_of(arguments: list[str]):
+    _, cls, sections, losses, config = train.read(arguments[0], arguments[1:])
+    seed_everything(config.seed)
+    return cls(sections.model, sections.data, sections.recipe, losses, config), losses, config
+
+
+def losses_on_one_batch(arguments: list[str], steps: int) -> dict[str, list[float]]:
+    """`module/loss` -> its value at every step of a run that sees the first batch only."""
+    recipe, losses, config = recipe_of(arguments)
+    batch = next(recipe.batches(0))
+    recipe.batches = lambda start: iter([batch] * steps)
+    seen: dict[str, list[float]] = {}
+    turns = recipe.turns
+
+    def watched(batch, step):
+        for module, values in turns(batch, step):
+            for name, value in values.items():
+                seen.setdefault(f"{module}/{name}", []).append(value.item())
+            yield module, values
+
+    recipe.turns = watched
+    assert fit(recipe, config, losses, {}) == steps
+    return seen
+
+
+def still(*modules: str) -> list[str]:
+    """Options that let modules learn nothing."""
+    return [f"train.optimizers.{module}.lr=1e-12" for module in modules]
+
+
+OVERFIT = [
+    "train.lr=1e-2",
+    "train.precision=fp32",
+    "train.tensorboard=false",
+    "train.validate_every=0",
+    "train.batch_size=1",
+    "train.save_every=1000",
+    "data.segment_samples=1200",
+]
+
+
 def test_two_steps_of_the_tiny_configuration(filelist, tmp_path, capsys):
     assert train.main(tiny(filelist, tmp_path / "runs")) == 0
     output = capsys.readouterr().out
-    for name in ("generator/mel", "generator/features", "discriminator/adversarial", "log_spectral_distance"):
+    for name in (
+        "generator/mel",
+        "generator/stft",
+        "generator/features",
+        "generator/wavelet_features",
+        "discriminator/adversarial",
+        "wavelet_discriminator/adversarial",
+        "log_spectral_distance_above_plain",
+    ):
         assert name in output
     folder = step_folders(tmp_path / "runs/tiny_speechsr")[-1]
     model = SpeechSR.from_pretrained(folder)
@@ -103,39 +98,173 @@ def test_two_steps_of_the_tiny_configuration(filelist, tmp_path, capsys):
     assert train.main([str(folder / "config.yaml")]) == 0
 
 
-def test_the_mel_distance_falls_on_one_batch(filelist, tmp_path):
-    arguments = ["losses.generator.adversarial=0.1", "train.lr=1e-2", "train.max_steps=30"]
-    arguments += ["train.precision=fp32", "recipe.adversarial_from_step=20", "train.tensorboard=false"]
-    arguments += ["train.validate_every=0", "train.batch_size=1", "data.segment_samples=1200"]
-    name, cls, sections, losses, config = train.read(TINY, tiny(filelist, tmp_path, *arguments)[1:])
-    seed_everything(0)
-    recipe = cls(sections.model, sections.data, sections.recipe, losses, config)
-    batch = next(recipe.batches(0))
-    recipe.batches = lambda start: iter([batch] * 30)
-    seen = []
-    turns = recipe.turns
+def test_previews_are_sounds_and_pictures(filelist, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    def watched(batch, step):
-        for module, values in turns(batch, step):
-            seen.append((step, module, {k: v.item() for k, v in values.items()}))
-            yield module, values
-
-    recipe.turns = watched
-    assert fit(recipe, config, losses, {}) == 30
-    mels = [values["mel"] for _, module, values in seen if module == "generator"]
-    assert mels[-1] < 0.7 * mels[0]
-    # before adversarial_from_step there is no discriminator turn
-    assert min(step for step, module, _ in seen if module == "discriminator") == 20
+    assert train.main(tiny(filelist, tmp_path / "runs")) == 0
+    events = EventAccumulator(str(tmp_path / "runs/tiny_speechsr"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"input/0", "output/0", "truth/0", "truth/1"} <= set(tags["audio"])
+    assert {"input_output_truth/0", "input_output_truth/1"} <= set(tags["images"])
+    picture = events.Images("input_output_truth/0")[0]
+    assert (picture.height, picture.width) == (3 * 20, 9600 // 120)
+    assert events.Audio("input/0")[0].sample_rate == 16000
+    assert events.Audio("truth/0")[0].sample_rate == 48000
+    assert "validation/log_spectral_distance_above" in tags["scalars"]
 
 
-def test_sections_that_do_not_fit_are_refused(filelist, tmp_path, capsys):
-    for change, message in [
+def test_spectral_losses_fall_on_one_batch(filelist, tmp_path):
+    seen = losses_on_one_batch(tiny(filelist, tmp_path, *OVERFIT, SPECTRAL, "train.max_steps=80"), 80)
+    assert seen.keys() == {"generator/mel", "generator/stft"}
+    for name, values in seen.items():
+        assert values[-1] < 0.6 * values[0], name
+
+
+def test_judges_learn_from_one_batch_and_then_teach(filelist, tmp_path):
+    """First the generator stands still and each judge's loss falls, then the judges do and each of theirs falls."""
+    losses = {judge: {"adversarial": 1} for judge in ("discriminator", "wavelet_discriminator")}
+    losses["generator"] = {"adversarial": 1, "wavelet_adversarial": 1, "features": 2, "wavelet_features": 2}
+    arguments = tiny(filelist, tmp_path, *OVERFIT, f"losses={json.dumps(losses)}")
+    seen = losses_on_one_batch([*arguments, *still("generator"), "train.max_steps=40"], 40)
+    for judge in ("discriminator", "wavelet_discriminator"):
+        assert seen[f"{judge}/adversarial"][-1] < 0.4 * seen[f"{judge}/adversarial"][0]
+    judges = still("discriminator", "wavelet_discriminator")
+    seen = losses_on_one_batch([*arguments, *judges, "train.max_steps=100"], 100)
+    for name in losses["generator"]:
+        assert seen[f"generator/{name}"][-1] < 0.6 * seen[f"generator/{name}"][0], name
+
+
+def test_with_all_learning_every_loss_stays_sane(filelist, tmp_path):
+    seen = losses_on_one_batch(tiny(filelist, tmp_path, *OVERFIT, "train.lr=3e-3", "train.max_steps=40"), 40)
+    for judge, prefix in (("discriminator", ""), ("wavelet_discriminator", "wavelet_")):
+        values = seen[f"{judge}/adversarial"]
+        # 2 is what one of the four parts of a judge loses that is always wrong
+        assert 0 < min(values) and values[-1] < values[0] and max(values) < 2 * 4
+        assert max(seen[f"generator/{prefix}adversarial"]) < 4 * 4
+        assert max(seen[f"generator/{prefix}features"]) < 10
+    assert seen["generator/mel"][-1] < 0.75 * seen["generator/mel"][0]
+
+
+def test_only_spectral_distances_teach_before_the_adversarial_step(filelist, tmp_path):
+    arguments = [*OVERFIT, "recipe.adversarial_from_step=3", "train.max_steps=5"]
+    seen = losses_on_one_batch(tiny(filelist, tmp_path, *arguments), 5)
+    assert len(seen["generator/mel"]) == 5
+    assert len(seen["discriminator/adversarial"]) == len(seen["wavelet_discriminator/adversarial"]) == 2
+    for name in ("adversarial", "features", "wavelet_adversarial", "wavelet_features"):
+        assert seen[f"generator/{name}"][:3] == [0, 0, 0] and all(seen[f"generator/{name}"][3:])
+
+
+@pytest.mark.parametrize(
+    ("losses", "modules"),
+    [
+        ("{generator: {stft: 1}}", {"generator"}),
+        (
+            "{discriminator: {adversarial: 1}, generator: {mel: 45, features: 2}}",
+            {"generator", "discriminator"},
+        ),
+        (
+            "{wavelet_discriminator: {adversarial: 1}, generator: {mel: 45, wavelet_adversarial: 1}}",
+            {"generator", "wavelet_discriminator"},
+        ),
+    ],
+)
+def test_a_loss_is_computed_only_where_it_is_named(filelist, tmp_path, losses, modules):
+    recipe, weights, _ = recipe_of(tiny(filelist, tmp_path, f"losses={losses}"))
+    assert recipe.modules.keys() == modules
+    turns = {name: set(values) for name, values in recipe.turns(next(recipe.batches(0)), 0)}
+    assert turns == {name: set(values) for name, values in weights.items()}
+
+
+def test_a_run_continued_equals_one_in_one_go(filelist, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    changes = ["train.max_steps=4", "train.save_every=2", "train.validate_every=0", "train.tensorboard=false"]
+    assert train.main(tiny(filelist, whole, *changes)) == 0
+    assert train.main(tiny(filelist, parts, *changes, "train.max_steps=2")) == 0
+    assert train.main(tiny(filelist, parts, *changes)) == 0
+    a, b = (
+        torch.load(folder / "tiny_speechsr/step_00000004/training.pt", weights_only=True)["modules"]
+        for folder in (whole, parts)
+    )
+    assert {"generator", "discriminator", "wavelet_discriminator"} == a.keys() == b.keys()
+    for module in a:
+        for name, weight in a[module].items():
+            assert torch.equal(weight, b[module][name]), name
+
+
+def test_validation_figures_are_repeatable_and_plain_is_the_resampler(filelist, tmp_path):
+    recipe, _, _ = recipe_of(tiny(filelist, tmp_path))
+    figures = recipe.validate()
+    assert figures == recipe.validate()
+
+    # a generator that resamples has the figures of a plain resampler
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, wav):
+            return torch.from_numpy(resample(wav[0, 0].numpy(), 16000, 48000))[None, None]
+
+    recipe.modules["generator"] = Plain()
+    plain = recipe.validate()
+    for place in ("", "_above"):
+        name = f"log_spectral_distance{place}"
+        assert plain[name] == plain[f"{name}_plain"] == figures[f"{name}_plain"]
+    # what a resampler lacks, it lacks above 8 kHz
+    assert plain["log_spectral_distance_above"] > 1.1 * plain["log_spectral_distance"]
+
+
+def test_log_spectral_distance_by_hand():
+    wav = torch.randn(2, 9600)
+    assert log_spectral_distance(wav, wav, 48000) == 0
+    # 20 dB are 2 bels of power everywhere
+    assert log_spectral_distance(0.1 * wav, wav, 48000).item() == pytest.approx(2.0, abs=0.01)
+    spectrum = torch.fft.rfft(wav)
+    spectrum[:, 1600:] *= 10  # of 4801 bins up to 24 kHz: from 8 kHz on
+    louder = torch.fft.irfft(spectrum)
+    assert log_spectral_distance(louder, wav, 48000, 8000.0).item() == pytest.approx(2.0, abs=0.1)
+    assert log_spectral_distance(louder, wav, 48000).item() == pytest.approx(2 * (2 / 3) ** 0.5, abs=0.1)
+    assert log_spectral_distance(wav[:, :100], wav[:, :100], 48000) == 0  # a short piece
+
+
+def test_multi_resolution_stft_by_hand():
+    wav = torch.randn(2, 2400)
+    assert multi_resolution_stft(wav, wav, [512, 128]) == 0
+    # halves: a convergence of 0.5 and a log distance of ln 2, at every size
+    expected = 0.5 + torch.log(torch.tensor(2.0))
+    torch.testing.assert_close(multi_resolution_stft(0.5 * wav, wav, [512, 128]), expected, atol=1e-3, rtol=0)
+    silent = torch.zeros(1, 600, requires_grad=True)
+    multi_resolution_stft(silent, torch.zeros(1, 600), [512]).backward()
+    assert silent.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ("model.scale=1.5", "recipe.mel.sample_rate is 48000, the model gives 24000 Hz"),
-        ("data.segment_samples=120", "must reach the largest"),
+        ("data.segment_samples=120", "must reach the largest of recipe.discriminator.stft_sizes [256, 128]"),
+        ("recipe.stft_sizes=[4096]", "must reach the largest of recipe.stft_sizes [4096]"),
+        ("recipe.stft_sizes=[]", "stft_sizes: expected multiples of 4"),
         ("data.filelist=nowhere.txt", "cannot read the filelist nowhere.txt"),
-    ]:
-        assert train.main(tiny(filelist, tmp_path / "runs", change)) == 2
-        assert message in capsys.readouterr().err
+        (
+            "losses={generator: {mle: 1}}",
+            "losses.generator: expected some of ['adversarial', 'features', 'mel'",
+        ),
+        (
+            "losses={generator: {mel: 1, features: 1}}",
+            "discriminator and the generator's adversarial or features",
+        ),
+        (
+            "losses={wavelet_discriminator: {adversarial: 1}, generator: {mel: 1}}",
+            "got a wavelet_discriminator and the losses []",
+        ),
+    ],
+)
+def test_sections_that_do_not_fit_are_refused(filelist, tmp_path, capsys, change, message):
+    assert train.main(tiny(filelist, tmp_path / "runs", change)) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
 
 
 def test_adversarial_losses():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -79,6 +80,57 @@ def test_the_loop_equals_a_hand_written_gan_loop(tmp_path):
         assert_same(recipe.modules[name].state_dict(), reference.modules[name].state_dict())
 
 
+def test_accumulated_updates_equal_a_hand_written_loop(tmp_path):
+    """Both modules' gradients are means over three batches; the generator's is taken before the discriminator moves."""
+    settings = config(tmp_path, max_steps=5, accumulate=3, grad_clip=1.0)
+    recipe = make(settings)
+    assert run(recipe) == 5
+
+    reference = make(settings)
+    generator, discriminator = reference.modules["generator"], reference.modules["discriminator"]
+    ours = {name: make_optimizer(module, settings) for name, module in reference.modules.items()}
+    batches = reference.batches(0)
+    for step in range(5):
+        sums = {name: 0.0 for name in ours}
+        for place in range(3):
+            x, wav = next(batches)
+            seed_everything(settings.seed, 3 * step + place, 0)
+            wav_hat = generator(x)
+            judged = discriminator(wav), discriminator(wav_hat.detach())
+            loss = (1 - judged[0]).square().mean() + judged[1].square().mean()
+            gradient = torch.autograd.grad(loss, list(discriminator.parameters()))
+            sums["discriminator"] = [
+                g / 3 + (sums["discriminator"] or [0] * 9)[i] for i, g in enumerate(gradient)
+            ]
+            loss = (1 - discriminator(wav_hat)).square().mean() + 45 * F.l1_loss(wav_hat, wav)
+            gradient = torch.autograd.grad(loss, list(generator.parameters()))
+            sums["generator"] = [g / 3 + (sums["generator"] or [0] * 9)[i] for i, g in enumerate(gradient)]
+        for name, optimizer in ours.items():
+            for parameter, gradient in zip(reference.modules[name].parameters(), sums[name], strict=True):
+                parameter.grad = gradient
+            torch.nn.utils.clip_grad_norm_(reference.modules[name].parameters(), 1.0)
+            optimizer.step()
+    for name in recipe.modules:
+        for key, value in recipe.modules[name].state_dict().items():
+            torch.testing.assert_close(value, reference.modules[name].state_dict()[key], rtol=1e-5, atol=1e-7)
+
+
+def test_accumulated_updates_resume_exactly(tmp_path):
+    run(make(config(tmp_path / "whole", accumulate=2, max_steps=7)))
+    run(make(config(tmp_path / "parts", accumulate=2, max_steps=3)))
+    run(make(config(tmp_path / "parts", accumulate=2, max_steps=7), seed=7))
+    assert_same(state_of(tmp_path / "whole/toy"), state_of(tmp_path / "parts/toy"))
+
+
+def test_named_modules_are_compiled(tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled.append(type(self).__name__))
+    run(make(config(tmp_path, compile=["discriminator"], max_steps=1)))
+    assert compiled == ["Sequential"]
+    with pytest.raises(ValueError, match="train.compile: no modules \\['nothing'\\]"):
+        run(make(config(tmp_path / "b", compile=["nothing"])))
+
+
 def test_resume_is_exact(tmp_path):
     run(make(config(tmp_path / "whole", ema=0.9, max_steps=15)))
     run(make(config(tmp_path / "parts", ema=0.9, max_steps=6)))
@@ -142,15 +194,35 @@ def test_a_time_limit_stops_and_saves(tmp_path):
     assert step_folders(tmp_path / "toy")
 
 
-def test_two_processes_equal_one_with_the_double_batch(tmp_path):
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_two_processes_equal_one_with_the_double_batch(tmp_path, nodes):
+    """On one machine, and on two that find each other by address as torchrun's users start them."""
     main(str(tmp_path / "one"), 10, 0.0, 12)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
-    command += ["--rdzv-endpoint=localhost:0", str(TOY), str(tmp_path / "two"), "10", "0", "6"]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={2 // nodes}"]
+    command += [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{port}"]
+    command += [str(TOY), str(tmp_path / "two"), "10", "0", "6"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, env=ENVIRONMENT, **pipes) for _ in range(nodes)]
+    for process in running:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors[-2000:]
     one, two = state_of(tmp_path / "one/toy"), state_of(tmp_path / "two/toy")
     for name in one["modules"]:
         torch.testing.assert_close(two["modules"][name], one["modules"][name], rtol=1e-5, atol=1e-5)
+
+
+def test_machines_without_a_shared_run_folder_do_not_drift_apart(tmp_path, monkeypatch):
+    from accelerate import Accelerator
+
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    monkeypatch.setattr(Accelerator, "gather", lambda self, steps: torch.cat([steps, steps + 1000]))
+    with pytest.raises(
+        ValueError, match="find the steps \\[0, 1000\\] there; expected one folder that all machines"
+    ):
+        run(make(config(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def training_batch(text_lengths=(4, 7), frame_lengths=(15, 23), seed=2):
     ids = torch.randint(0, 178, text_mask.shape, generator=generator) * text_mask
     semantic = torch.randn(len(ids), 12, frame_mask.shape[1], generator=generator) * frame_mask[:, None]
     mel = torch.randn(len(ids), 20, frame_mask.shape[1], generator=generator)
-    return ids, text_mask, semantic, frame_mask, mel, semantic[:, :, :6]
+    return ids, text_mask, semantic, frame_mask, mel, torch.zeros(len(ids), dtype=torch.long), 6
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_forward_shapes_and_gradients(model, text_lengths, frame_lengths):
     batch, s, n = len(text_lengths), max(text_lengths), max(frame_lengths)
     out = model(*training_batch(text_lengths, frame_lengths))
     assert out.semantic.shape == (batch, 12, n)
-    assert out.log_f0.shape == (batch, 1, 4 * min(6, n))
+    assert out.log_f0.shape == (batch, 1, 24)
     assert out.ctc_logits.shape == (batch, 178, n)
     assert out.duration_nll.shape == (batch,)
     assert out.durations.shape == (batch, s)
@@ -120,7 +120,7 @@ def test_forward_shapes_and_gradients(model, text_lengths, frame_lengths):
 
 def test_forward_ignores_padding(model):
     """Each item of a padded batch has the latents it has alone."""
-    ids, text_mask, semantic, frame_mask, mel, semantic_slice = training_batch()
+    ids, text_mask, semantic, frame_mask, mel, start, length = training_batch()
     noise = torch.randn(2, 16, 23)
     sample = DiagonalGaussian.sample
     try:
@@ -128,10 +128,10 @@ def test_forward_ignores_padding(model):
             (self.mean + noise[: len(mask), :, : mask.shape[2]]) * mask
         )
         with torch.no_grad():
-            together = model(ids, text_mask, semantic, frame_mask, mel, semantic_slice)
+            together = model(ids, text_mask, semantic, frame_mask, mel, start, length)
             alone = model(
                 ids[:1, :4], text_mask[:1, :4], semantic[:1, :, :15], frame_mask[:1, :15], mel[:1, :, :15],
-                semantic_slice[:1],
+                start[:1], length,
             )  # fmt: skip
     finally:
         DiagonalGaussian.sample = sample

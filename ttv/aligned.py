@@ -21,6 +21,7 @@ from speech.modules.style_pooling import StylePooling, StylePoolingConfig
 from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
 from speech.text.phones import PhoneTokenizer
+from ttv.languages import LanguageEmbedding, check_languages, embed_languages
 from ttv.output import TTVOutput
 
 MIN_FRAMES = 1.0  # a sound lasts at least one frame; a boundary between words may last none
@@ -34,6 +35,9 @@ class AlignedTTVConfig:
     semantic: SemanticSpec = field(default_factory=lambda: SemanticSpec("phonetic", 1, 64, 50))
     style: StylePoolingConfig = field(default_factory=StylePoolingConfig)
     tokenizer: str = "phones"
+    languages: list[str] = field(
+        default_factory=list
+    )  # codes such as en-us, pl; empty = the model knows of none
     width: int = 208
     encoder_layers: int = 4
     duration_layers: int = 2
@@ -45,6 +49,9 @@ class AlignedTTVConfig:
     pitch_range: float = (
         1.0  # predicted contours are flatter than real ones; inference multiplies their deviation by this
     )
+
+    def __post_init__(self):
+        check_languages(self.languages)
 
 
 @dataclass
@@ -81,6 +88,8 @@ class AlignedTTV(nn.Module, Pretrained):
         self.style_encoder = StylePooling(config.style)
         self.unit_embedding = nn.Embedding(len(tokenizer.units), width)
         self.stress_embedding = nn.Embedding(3, width)
+        n_languages = len(config.languages)
+        self.language_embedding = LanguageEmbedding(n_languages, width) if n_languages else None
         self.encoder = blocks(config.encoder_layers, 5)
         self.duration_blocks = blocks(config.duration_layers, 5)
         self.duration_head = nn.Linear(width, 1)
@@ -98,6 +107,7 @@ class AlignedTTV(nn.Module, Pretrained):
         frame_mask: Tensor,
         prompt: Tensor,
         prompt_mask: Tensor,
+        language_ids: Tensor | None = None,
     ) -> Prediction:
         """Training path with known durations.
 
@@ -106,9 +116,10 @@ class AlignedTTV(nn.Module, Pretrained):
             ends: end of each token in frames, not rounded, [B, S]; frames past the last end are masked.
             frame_mask: [B, N].
             prompt: log-mel of the same speaker [B, M, P] with prompt_mask [B, P].
+            language_ids: [B, S], of a model with languages; None = all in its first one.
         """
         style = self.style_encoder(prompt, prompt_mask)
-        encoded = self._encode(token_ids, text_mask, style)
+        encoded = self._encode(token_ids, text_mask, style, language_ids)
         semantic, contour, voiced = self._decode(encoded, ends, frame_mask, style)
         return Prediction(self._log_durations(encoded, text_mask, style), semantic, contour, voiced)
 
@@ -123,6 +134,7 @@ class AlignedTTV(nn.Module, Pretrained):
         length_scale: float = 1.0,
         pitch: Tensor | None = None,
         generator: torch.Generator | None = None,
+        language_ids: Tensor | None = None,
     ) -> TTVOutput:
         """Speak token ids in a style.
 
@@ -131,6 +143,7 @@ class AlignedTTV(nn.Module, Pretrained):
             noise_scale, duration_noise_scale, generator: accepted for TTV's sake; this model draws nothing.
             length_scale: above 1 is slower.
             pitch: [B, 2], mean and deviation of the prompt's voiced ln F0 (Hz).
+            language_ids: [B, S] place of each token's language in `config.languages`; None = all in the first one.
         """
         if pitch is None:
             raise ValueError(
@@ -138,7 +151,7 @@ class AlignedTTV(nn.Module, Pretrained):
             )
         if text_mask is None:
             text_mask = torch.ones_like(phoneme_ids, dtype=torch.bool)
-        encoded = self._encode(phoneme_ids, text_mask, style)
+        encoded = self._encode(phoneme_ids, text_mask, style, language_ids)
         durations = torch.expm1(self._log_durations(encoded, text_mask, style)).clamp(min=0)
         sounds = self.sounds[phoneme_ids]
         durations = torch.where(sounds, durations.clamp(min=MIN_FRAMES), durations) * length_scale * text_mask
@@ -152,9 +165,12 @@ class AlignedTTV(nn.Module, Pretrained):
         rounded = torch.diff(ends.round(), dim=1, prepend=ends.new_zeros(len(ends), 1)).long()
         return TTVOutput(semantic, (log_f0 * on)[:, None], rounded, frame_mask)
 
-    def _encode(self, token_ids: Tensor, text_mask: Tensor, style: Tensor) -> Tensor:
+    def _encode(
+        self, token_ids: Tensor, text_mask: Tensor, style: Tensor, language_ids: Tensor | None
+    ) -> Tensor:
         unit, stress = self.factors[token_ids].unbind(-1)
-        x = (self.unit_embedding(unit) + self.stress_embedding(stress)).transpose(1, 2)  # [B, C, S]
+        x = self.unit_embedding(unit) + self.stress_embedding(stress)  # [B, S, C]
+        x = (x + embed_languages(self.language_embedding, language_ids, token_ids)).transpose(1, 2)
         mask = text_mask[:, None].to(x.dtype)
         x = x * mask
         for block in self.encoder:

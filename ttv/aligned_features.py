@@ -14,7 +14,9 @@ import torch
 
 from speech.packs import Pack, SpeakerIndex, write_arrays
 from speech.spectrogram import MelSpectrogram
+from speech.text.phones import PhoneTokenizer
 from ttv.aligned import AlignedTTV
+from ttv.transcripts import aligned_language_ids
 
 PROMPT_SAMPLES = 3 * 16000
 
@@ -25,6 +27,7 @@ def add_predicted(folder: Path, model: AlignedTTV, seed: int = 0) -> None:
     pack, rng = Pack(folder), np.random.default_rng(seed)
     pack.require_semantic(model.config.semantic)
     speakers, mel = SpeakerIndex(pack), MelSpectrogram(model.config.audio)
+    tokenizer = PhoneTokenizer()
 
     def rows() -> Iterator[tuple[np.ndarray]]:
         for index in range(len(pack)):
@@ -37,7 +40,16 @@ def add_predicted(folder: Path, model: AlignedTTV, seed: int = 0) -> None:
             tokens = torch.from_numpy(ids.astype(np.int64))[None]
             prompt = mel(torch.from_numpy(speakers.prompt(index, PROMPT_SAMPLES, rng))[None])
             prompt_mask = torch.ones(1, prompt.shape[-1], dtype=torch.bool)
-            out = model(tokens, torch.ones_like(tokens, dtype=torch.bool), ends, frames, prompt, prompt_mask)
+            languages = aligned_language_ids(pack, index, tokenizer, model.config.languages)
+            out = model(
+                tokens,
+                torch.ones_like(tokens, dtype=torch.bool),
+                ends,
+                frames,
+                prompt,
+                prompt_mask,
+                None if languages is None else torch.tensor([languages]),
+            )
             yield (out.semantic[0].T.half().numpy(),)
             if index % 500 == 499:
                 print(f"predicted: {index + 1}/{len(pack)}", file=sys.stderr)

@@ -15,9 +15,14 @@ from speech.losses import masked_l1
 from speech.masks import lengths_to_mask
 from speech.packs import Pack, SpeakerIndex
 from speech.spectrogram import MelSpectrogram
+from speech.text.language_tags import match_language
 from speech.text.phones import WORD, PhoneTokenizer
 from speech.training import TrainConfig
+from speech.turns import move
+from ttv import pictures
 from ttv.aligned import AlignedTTV, AlignedTTVConfig, Prediction
+from ttv.balance import balance
+from ttv.transcripts import aligned_language_ids
 
 MIN_VOICED = 20  # f0 frames (0.1 s): fewer say nothing about a speaker's range
 
@@ -29,6 +34,9 @@ class DataConfig:
     prompt_seconds: float = 3.0
     # words in an utterance's `source` -> how often it is drawn, relative to its length
     source_weights: dict[str, float] = field(default_factory=dict)
+    # how much more often than its share a rare language or speaker is drawn: 1 not at all, 0 as often as all others
+    language_balance: float = 1.0
+    speaker_balance: float = 1.0
 
 
 @dataclass
@@ -49,6 +57,7 @@ class Batch:
     voiced: Tensor  # [B, 4N]
     prompt: Tensor  # [B, P]
     n_prompt: Tensor  # [B]
+    language_ids: Tensor | None  # [B, S], of a model with languages
 
 
 class Recipe:
@@ -67,17 +76,23 @@ class Recipe:
     ):
         self.data, self.train = data, train
         self.modules: dict[str, nn.Module] = {"ttv": AlignedTTV(model)}
+        self.languages = model.languages
         self.mel = MelSpectrogram(model.audio)
         self.pack = Pack(data.pack)
         self.pack.require_semantic(model.semantic)
         usable = [i for i in range(len(self.pack)) if self.pack.length("token_ids", i)]
+        if self.languages:
+            for index in usable:
+                match_language(
+                    self.pack.utterances[index]["language"], self.languages
+                )  # or it says which is missing
         self.indices = [i for i in usable if self.pack.utterances[i]["split"] == "train"]
         self.dev = [i for i in usable if self.pack.utterances[i]["split"] == "dev"]
         if not self.indices:
             raise ValueError(f"{data.pack}: no aligned utterance to train on")
         self.speakers = SpeakerIndex(self.pack)
-        tokenizer = PhoneTokenizer()
-        self.breaks = np.array([unit in (WORD, ",", ".", "!", "?") for unit, _ in tokenizer.symbols])
+        self.tokenizer = PhoneTokenizer()
+        self.breaks = np.array([unit in (WORD, ",", ".", "!", "?") for unit, _ in self.tokenizer.symbols])
 
     def example(self, place: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return self._example(self.indices[place], rng)
@@ -98,7 +113,9 @@ class Recipe:
         pitch = np.zeros((2, (high - low) * 4), np.float32)
         piece = slice(low * 4, high * 4)
         pitch[0, : len(contour[piece])], pitch[1, : len(contour[piece])] = contour[piece], voiced[piece]
-        return {
+        languages = aligned_language_ids(self.pack, index, self.tokenizer, self.languages)
+        given = {} if languages is None else {"language_ids": np.array(languages[first:last])}
+        return given | {
             "token_ids": ids[first:last],
             "ends": (ends[first:last] - low).clip(0, high - low).astype(np.float32),
             "semantic": self.pack.read("semantic", index, low, high).astype(np.float32).T.copy(),
@@ -120,7 +137,14 @@ class Recipe:
         return (first, int(fitting[-1])) if len(fitting) else (first, int(borders[borders > first][0]))
 
     def batches(self, start_step: int) -> Iterator[Batch]:
-        weights = np.array([self._weight(i) for i in self.indices])
+        utterances = [self.pack.utterances[i] for i in self.indices]
+        weights = balance(
+            np.array([self._weight(i) for i in self.indices]),
+            [u["language"] for u in utterances],
+            [u["speaker"] for u in utterances],
+            self.data.language_balance,
+            self.data.speaker_balance,
+        )
         return step_batches(
             self.example,
             collate,
@@ -160,7 +184,9 @@ class Recipe:
         self.mel.to(batch.prompt.device)
         prompt = self.mel(batch.prompt)
         prompt_mask = lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1])
-        return self.modules["ttv"](batch.token_ids, text_mask, batch.ends, frame_mask, prompt, prompt_mask)
+        return self.modules["ttv"](
+            batch.token_ids, text_mask, batch.ends, frame_mask, prompt, prompt_mask, batch.language_ids
+        )
 
     def validate(self) -> dict[str, float]:
         """Mean of every loss over the dev utterances, prompted by the same speakers."""
@@ -170,25 +196,35 @@ class Recipe:
         groups = [self.dev[i : i + 16] for i in range(0, len(self.dev), 16)]
         for group in groups:
             batch = collate([self._example(i, rng) for i in group])
-            batch = Batch(*(value.to(device) for value in vars(batch).values()))
+            batch = move(batch, device)
             for name, value in self._losses(batch).items():
                 sums[name] = sums.get(name, 0.0) + float(value) / len(groups)
         return sums
 
     def preview(self, writer, step: int) -> None:
-        """Features and pitch contour of one dev utterance as pictures: the recording's above, the predicted below."""
+        """One dev utterance: to hear, and as pictures its mel, its alignment (tokens from the top; the aligner's above,
+        the predicted durations below), features and pitch contour, the recording's above and the predicted below, and F0,
+        green as it is and red as predicted, in the speaker's deviations."""
         if not self.dev:
             return
         device = next(self.modules["ttv"].parameters()).device
-        batch = collate([self._example(self.dev[0], np.random.default_rng(0))])
-        batch = Batch(*(value.to(device) for value in vars(batch).values()))
+        rng = np.random.default_rng(0)
+        batch = move(collate([self._example(self.dev[0], rng)]), device)
         out = self._predict(batch, lengths_to_mask(batch.n_tokens), lengths_to_mask(batch.n_frames))
+        n_frames = int(batch.n_frames)
+        recording = torch.from_numpy(self.pack.read("wav", self.dev[0]).astype(np.float32) / 32768)[None]
+        writer.add_audio("recording", recording, step, 16000)
+        mel = self.mel(recording.to(device))[0].flip(0)
+        writer.add_image("mel", pictures.levels(mel), step, dataformats="HW")
+        predicted = torch.expm1(out.log_durations[0]).clamp(min=0).cumsum(0)
+        paths = [pictures.alignment(ends, n_frames) for ends in (batch.ends[0], predicted)]  # [S, N] each
+        writer.add_image("alignment", torch.cat(paths), step, dataformats="HW")
         features = torch.cat([batch.semantic[0], out.semantic[0].float()])  # [2C, N]
         writer.add_image("semantic", (features / 6 + 0.5).clamp(0, 1), step, dataformats="HW")
-        levels = torch.linspace(3, -3, 48, device=device)[:, None]
-        lines = [batch.contour[0] + 9 * (batch.voiced[0] < 0.5), out.contour[0] + 9 * (out.voiced[0] < 0)]
-        picture = torch.cat([((line - levels).abs() < 0.1).float() for line in lines])  # [96, 4N]
-        writer.add_image("contour", picture, step, dataformats="HW")
+        unvoiced = -9.0  # under the picture
+        truth = torch.where(batch.voiced[0] > 0.5, batch.contour[0], unvoiced)
+        contour = torch.where(out.voiced[0] > 0, out.contour[0], unvoiced)
+        writer.add_image("f0", pictures.curves(truth, contour, -3.0, 3.0), step)
 
 
 def collate(examples: list[dict[str, np.ndarray]]) -> Batch:
@@ -207,5 +243,5 @@ def collate(examples: list[dict[str, np.ndarray]]) -> Batch:
     ends = torch.maximum(ends, ends.cummax(1).values)
     return Batch(
         pad("token_ids"), count("token_ids"), ends, pad("semantic"), count("semantic"), pad("contour"), pad("voiced"),
-        pad("prompt"), count("prompt"),
+        pad("prompt"), count("prompt"), pad("language_ids") if "language_ids" in examples[0] else None,
     )  # fmt: skip

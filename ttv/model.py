@@ -19,10 +19,15 @@ from speech.modules.gaussian import DiagonalGaussian
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
 from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
+from ttv.languages import check_languages
 from ttv.output import TTVOutput
-from ttv.pitch import PitchConfig, PitchPredictor
+from ttv.pitch import PitchConfig, PitchPredictor, cut_slices
 from ttv.semantic import PosteriorConfig, PosteriorEncoder, SemanticDecoder, SemanticDecoderConfig
 from ttv.text_encoder import TextEncoder, TextEncoderConfig
+
+# What the pitch predictor reads in training: true features, as published; their reconstruction from the posterior; or
+# what the text's prior gives for the aligned durations, which is what it reads when it speaks.
+PITCH_SOURCES = ("recording", "reconstruction", "text")
 
 
 @dataclass
@@ -49,6 +54,10 @@ class TTVConfig:
     semantic: SemanticSpec = field(default_factory=SemanticSpec)
     style: StyleEncoderConfig = field(default_factory=StyleEncoderConfig)
     tokenizer: str = "ipa178"
+    symbols: list[str] = field(default_factory=list)  # of this model only, after the tokenizer's own table
+    languages: list[str] = field(
+        default_factory=list
+    )  # codes such as en-us, pl; empty = the model knows of none
     hidden: int = 256  # width of the text encoder and of the latent
     text: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
@@ -62,6 +71,7 @@ class TTVConfig:
             raise ValueError(
                 f"style.n_mels {self.style.n_mels} differs from audio.n_mels {self.audio.n_mels}"
             )
+        check_languages(self.languages)
 
 
 @dataclass
@@ -88,7 +98,7 @@ class TTV(nn.Module, Pretrained):
         self.config = config
         hidden, semantic_dim, style_dim = config.hidden, config.semantic.dim, config.style.out
         self.style_encoder = StyleEncoder(config.style)
-        self.text_encoder = TextEncoder(config.text, hidden, style_dim)
+        self.text_encoder = TextEncoder(config.text, hidden, style_dim, len(config.languages))
         self.posterior_encoder = PosteriorEncoder(config.posterior, semantic_dim, hidden, style_dim)
         sizes = config.flow
         self.flow = TransformerFlow(
@@ -115,7 +125,11 @@ class TTV(nn.Module, Pretrained):
         semantic: Tensor,
         frame_mask: Tensor,
         mel: Tensor,
-        semantic_slice: Tensor,
+        slice_start: Tensor,
+        slice_frames: int,
+        pitch_from: str = "recording",
+        pitch_noise: float = 0.333,
+        language_ids: Tensor | None = None,
     ) -> TTVTrainingOutput:
         """The training path: aligns text and recording, and predicts everything that has a loss.
 
@@ -125,31 +139,52 @@ class TTV(nn.Module, Pretrained):
             semantic: [B, C, N] features of the recording.
             frame_mask: [B, N] bool, True = valid.
             mel: [B, n_mels, N] log-mel of the same recording, from which the style is taken.
-            semantic_slice: [B, C, slice] an excerpt of `semantic` per item; the pitch predictor learns from true
-                features, and a whole batch of them would not fit in memory at 200 Hz.
+            slice_start: [B] first frame of the excerpt from which pitch is predicted; a whole batch of utterances would
+                not fit in memory at 200 Hz.
+            slice_frames: length of the excerpts; zeros follow where an item ends earlier.
+            pitch_from: the features that pitch is predicted from, a key of `PITCH_SOURCES`. No gradient of the pitch
+                reaches them: it would disturb what the prior learns (section 5.5, author's notes).
+            pitch_noise: spread of the prior around its mean with `pitch_from="text"`, as `noise_scale` of `infer`.
+            language_ids: [B, S], of a model with languages; None = all in its first one.
+
+        Raises:
+            ValueError: unknown `pitch_from`, or an item has fewer frames than ids.
         """
+        if pitch_from not in PITCH_SOURCES:
+            raise ValueError(f"pitch_from is {pitch_from!r}, expected one of {', '.join(PITCH_SOURCES)}")
         text_mask_1, frame_mask_1 = text_mask.unsqueeze(1), frame_mask.unsqueeze(1)  # [B, 1, time]
         style = self.style_encoder(mel, frame_mask)
-        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask_1, style)
+        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask_1, style, language_ids)
         posterior = self.posterior_encoder(semantic, frame_mask_1, style)
         z = posterior.sample(mask=frame_mask_1)
         z_prior = self.flow(z, frame_mask_1, style)
 
         durations = align(log_likelihood(z_prior, token_prior), text_mask, frame_mask)
         n_frames = semantic.shape[2]
+        prior = DiagonalGaussian(
+            expand(token_prior.mean, durations, n_frames), expand(token_prior.log_std, durations, n_frames)
+        )
+        reconstruction = self.semantic_decoder(z, frame_mask_1, style)
+        source = {"recording": semantic, "reconstruction": reconstruction}.get(pitch_from)
+        if source is None:
+            source = self._from_prior(prior, frame_mask_1, style, pitch_noise)
+        excerpt = cut_slices(source.detach(), slice_start, slice_frames)
         return TTVTrainingOutput(
-            semantic=self.semantic_decoder(z, frame_mask_1, style),
-            log_f0=self.pitch_predictor(semantic_slice, style),
+            semantic=reconstruction,
+            log_f0=self.pitch_predictor(excerpt, style),
             ctc_logits=self.phoneme_classifier(z),
             duration_nll=self.duration_predictor(encoded, text_mask_1, durations, style),
             posterior=posterior,
-            prior=DiagonalGaussian(
-                expand(token_prior.mean, durations, n_frames),
-                expand(token_prior.log_std, durations, n_frames),
-            ),
+            prior=prior,
             z_prior=z_prior,
             durations=durations,
         )
+
+    @torch.no_grad()
+    def _from_prior(self, prior: DiagonalGaussian, mask: Tensor, style: Tensor, noise_scale: float) -> Tensor:
+        """Semantic features [B, C, N] as the text gives them, for known durations."""
+        z = self.flow.inverse(prior.sample(noise_scale, mask), mask, style)
+        return self.semantic_decoder(z, mask, style)
 
     @torch.no_grad()
     def infer(
@@ -162,6 +197,7 @@ class TTV(nn.Module, Pretrained):
         length_scale: float = 1.0,
         pitch: Tensor | None = None,
         generator: torch.Generator | None = None,
+        language_ids: Tensor | None = None,
     ) -> TTVOutput:
         """Reads a batch of texts.
 
@@ -174,6 +210,7 @@ class TTV(nn.Module, Pretrained):
             length_scale: factor on every duration; 2 speaks half as fast.
             pitch: accepted for models that need it; this one reads the prompt's pitch from `style`.
             generator: source of the noise; a CPU generator gives the same draw on every device.
+            language_ids: [B, S] place of each id's language in `config.languages`; None = all in the first one.
 
         Raises:
             ValueError: `length_scale` is not positive or `style` has another batch size or width.
@@ -186,7 +223,7 @@ class TTV(nn.Module, Pretrained):
         if text_mask is None:
             text_mask = torch.ones_like(phoneme_ids, dtype=torch.bool)
         text_mask = text_mask.unsqueeze(1)  # [B, 1, S]
-        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask, style)
+        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask, style, language_ids)
         noise = DiagonalGaussian(encoded.new_zeros(len(style), 2, encoded.shape[2]), encoded.new_zeros(1))
         noise = noise.sample(duration_noise_scale, generator=generator)
         log_durations = self.duration_predictor.infer(encoded, text_mask, style, noise)
@@ -208,7 +245,9 @@ def log_likelihood(z: Tensor, prior: DiagonalGaussian) -> Tensor:
     """Log-density of every frame z [B, C, N] under the Gaussian of every token [B, C, S]: [B, S, N], in nats."""
     with torch.autocast(z.device.type, enabled=False):
         z, mean, log_std = z.float(), prior.mean.float(), prior.log_std.float()
-        precision = torch.exp(-2 * log_std).transpose(1, 2)  # [B, S, C]
-        mean = mean.transpose(1, 2)
-        constant = -0.5 * math.log(2 * math.pi) - log_std.transpose(1, 2) - 0.5 * mean**2 * precision
-        return constant.sum(2, keepdim=True) - 0.5 * precision @ z**2 + (mean * precision) @ z
+        precision = torch.exp(-2 * log_std)  # [B, C, S]
+        constant = -0.5 * math.log(2 * math.pi) - log_std - 0.5 * mean**2 * precision
+        frames = z.transpose(1, 2)  # [B, N, C]
+        # made with the tokens innermost, which is how the alignment search reads it
+        by_frame = constant.sum(1, keepdim=True) - 0.5 * frames**2 @ precision + frames @ (mean * precision)
+        return by_frame.transpose(1, 2)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -81,3 +82,10 @@ class PitchPredictor(nn.Module):
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
+
+
+def cut_slices(x: Tensor, starts: Tensor, length: int) -> Tensor:
+    """x [B, C, time] -> [B, C, length], item b from starts[b] on; zeros where an item ends earlier."""
+    x = F.pad(x, (0, length))
+    index = starts.unsqueeze(1) + torch.arange(length, device=x.device)  # [B, length]
+    return x.gather(2, index.unsqueeze(1).expand(-1, x.shape[1], -1))

@@ -2,7 +2,8 @@
 
 `python -m hierspeech.official import` turns a download folder into a voice, `encoder` adds MMS-300M to it, `convert` turns
 one checkpoint into a folder that the class of that component loads with `from_pretrained`, `start` turns training files into
-a run folder. In Python: `import_download`, `install_encoder`, `convert`, `start`, and `load_official(component, path_or_state_dict)`.
+a run folder, `extend` lets a text-to-vec learn more languages. In Python: `import_download`, `install_encoder`, `convert`,
+`start`, `extend`, and `load_official(component, path_or_state_dict)`.
 
 Contract of a component module (`synthesizer.py`, `ttv.py`, `speechsr.py`, ...), listed in `components.py`:
 
@@ -22,8 +23,9 @@ so that every complaint names tensors as they are called in that file.
 """
 
 from hierspeech.official.convert import convert, load_official
+from hierspeech.official.extend import extend
 from hierspeech.official.fine_tuning import start
 from hierspeech.official.semantic import install_encoder
 from hierspeech.official.voice_folder import import_download
 
-__all__ = ["convert", "import_download", "install_encoder", "load_official", "start"]
+__all__ = ["convert", "extend", "import_download", "install_encoder", "load_official", "start"]

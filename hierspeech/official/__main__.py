@@ -4,14 +4,17 @@ import DIR OUT                 a whole download folder -> a voice folder for `--
 encoder VOICE SOURCE           adds the semantic encoder (MMS-300M) to such a voice
 convert COMPONENT FILE OUT     one checkpoint -> a model folder
 start COMPONENT RUN_FOLDER     training files -> a run folder from which train.py goes on
+extend VOICE_OR_TTV OUT        a copy whose text-to-vec can learn more languages and symbols
 """
 
 import argparse
 import sys
+from shlex import quote
 
 from hierspeech.official.components import CONVERTIBLE
 from hierspeech.official.convert import convert
 from hierspeech.official.download import LAYOUT, OPTIONAL
+from hierspeech.official.extend import extend
 from hierspeech.official.fine_tuning import STARTABLE, start
 from hierspeech.official.semantic import install_encoder
 from hierspeech.official.voice_folder import import_download
@@ -46,6 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--fresh-moments", action="store_true", help="parameters without optimizer state start without"
     )
     command.set_defaults(work=_start)
+    command = commands.add_parser("extend", help="a copy that can learn more languages and symbols")
+    command.add_argument("source", metavar="VOICE_OR_TTV", help="folder of a voice or of its text-to-vec")
+    command.add_argument("out", metavar="OUT", help="the folder to create")
+    command.add_argument("--languages", default="", metavar="pl,de", help="codes of languages to gain")
+    command.add_argument(
+        "--symbols", default="", metavar="SYMBOLS", help="phoneme symbols to gain, e.g. 123456"
+    )
+    command.set_defaults(work=_extend)
     return run(parser, lambda options: options.work(options), arguments)
 
 
@@ -71,12 +82,16 @@ def _import(options: argparse.Namespace) -> None:
     named = {component: getattr(options, component.replace("-", "_")) for component in LAYOUT}
     chosen = {component: name for component, name in named.items() if name is not None}
     without = list(dict.fromkeys(options.without))
+    if both := [component for component in without if component in chosen]:
+        raise ValueError(f"--without {both[0]} and --{both[0]} {chosen[both[0]]}: expected one of them")
     import_download(
         options.download, options.out, chosen, without, options.semantic_encoder, options.unverified, _report
     )
     say(f"wrote {options.out}")
     if options.semantic_encoder is None:
-        say(f"voice conversion needs an encoder too: {PROGRAM} encoder {options.out} facebook/mms-300m")
+        say(
+            f"voice conversion needs an encoder too: {PROGRAM} encoder {quote(options.out)} facebook/mms-300m"
+        )
 
 
 def _encoder(options: argparse.Namespace) -> None:
@@ -100,7 +115,14 @@ def _start(options: argparse.Namespace) -> None:
     )
     say(f"wrote {folder}")
     parent, name = folder.parent.parent, folder.parent.name
-    say(f"python train.py CONFIG.yaml train.runs_folder={parent} train.run={name} goes on from it")
+    names = f"{quote(f'train.runs_folder={parent}')} {quote(f'train.run={name}')}"
+    say(f"python train.py CONFIG.yaml {names} goes on from it")
+
+
+def _extend(options: argparse.Namespace) -> None:
+    languages = [code.strip() for code in options.languages.split(",") if code.strip()]
+    extend(options.source, options.out, languages, list(options.symbols))
+    say(f"wrote {options.out}: train it with init={options.out}")
 
 
 def _report(message: str) -> None:

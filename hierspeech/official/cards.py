@@ -19,6 +19,17 @@ _TAGS = {
 }
 
 
+WITHOUT_ENCODER = (
+    "Voice conversion needs a semantic encoder too: "
+    "`python -m hierspeech.official encoder FOLDER facebook/mms-300m` adds it."
+)
+
+
+def with_encoder(folder: str) -> str:
+    """What the card of a voice says of the semantic encoder in `folder`."""
+    return f"`{folder}/` holds the semantic encoder (the first layers of `facebook/mms-300m`), which voice conversion needs."
+
+
 def part_card(component: str, source: Source) -> str:
     """The card of one converted checkpoint."""
     return (
@@ -41,12 +52,7 @@ def voice_card(name: str, sources: Mapping[str, Source], encoder: str | None) ->
         f"| `{part}/` | `{source.path.name}` | `{source.sha256}` | {source.finding} |"
         for part, source in sources.items()
     )
-    conversion = (
-        f"`{encoder}/` holds the semantic encoder (the first layers of `facebook/mms-300m`), which voice conversion needs."
-        if encoder
-        else "Voice conversion needs a semantic encoder too: "
-        "`python -m hierspeech.official encoder FOLDER facebook/mms-300m` adds it."
-    )
+    conversion = with_encoder(encoder) if encoder else WITHOUT_ENCODER
     return (
         f"{_front_matter('voice')}# {name}: HierSpeech++, published weights\n\n"
         "A voice for the `hierspeech` package: zero-shot text to speech and voice "

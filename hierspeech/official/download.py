@@ -79,7 +79,9 @@ def candidates(root: Path, place: Place) -> list[Path]:
 
 def _find_root(download: Path) -> Path:
     if not download.is_dir():
-        raise ValueError(f"{download}: no such folder")
+        raise ValueError(
+            f"{download}: {'is a file, expected a folder' if download.exists() else 'no such folder'}"
+        )
     if _is_root(download):
         return download
     absolute = download.resolve()

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from hierspeech.official.reading import is_lfs_pointer
+
 CHUNK_BYTES = 1 << 20
-LFS_POINTER = (
-    b"version https://git-lfs.github.com/"  # what a clone without Git LFS has in the place of a big file
-)
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,8 @@ def identify(component: str, path: str | Path, unverified: bool = False) -> Sour
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        size, start = path.stat().st_size, _first_bytes(path)
-        if start == LFS_POINTER:
+        size = path.stat().st_size
+        if is_lfs_pointer(path):
             raise ValueError(f"{path} is a Git LFS pointer, not the weights: fetch them with `git lfs pull`")
         known = [file for file in PUBLISHED if (file.component, file.name) == (component, path.name)]
         if known and size != known[0].size and not unverified:
@@ -118,11 +117,6 @@ def file_digest(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _first_bytes(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(len(LFS_POINTER))
 
 
 def _not_published(path: Path, found: str) -> ValueError:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 CONTAINERS = ("model", "generator")  # keys under which training files hold the state dict
+LFS_POINTER = b"version https://git-lfs.github.com/"
 NAMED = 3  # how many offending tensors a message names
 
 
@@ -21,6 +22,8 @@ def read_checkpoint(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    if is_lfs_pointer(path):
+        raise ValueError(f"{path} is a Git LFS pointer, not the weights: fetch them with `git lfs pull`")
     try:
         # files of the old format (before torch 1.6) are no zip archives and cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -30,6 +33,15 @@ def read_checkpoint(path: str | Path) -> Any:
         raise ValueError(
             f"{path} cannot be read as a PyTorch checkpoint that holds nothing but tensors ({type(error).__name__})"
         ) from error
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is what a clone without Git LFS has in the place of a big one."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError as error:
+        raise ValueError(f"{path}: the file cannot be read ({error.strerror})") from error
 
 
 def unwrap(content: Any, name: str) -> dict[str, Tensor]:
@@ -48,7 +60,7 @@ def unwrap(content: Any, name: str) -> dict[str, Tensor]:
 
 
 def check_tensors(state: dict[str, Tensor], shapes: dict[str, list[int]], prefix: str) -> None:
-    """Compare names, shapes and finiteness with the published list; a ValueError that starts with `prefix` names them."""
+    """Compare names, shapes, kinds and finiteness with the published list; a ValueError that starts with `prefix` says what."""
     problems = [
         *_list("missing", [key for key in shapes if key not in state]),
         *_list("left over", [str(key) for key in state if key not in shapes]),
@@ -57,9 +69,27 @@ def check_tensors(state: dict[str, Tensor], shapes: dict[str, list[int]], prefix
     problems += _list(
         "misshapen", [f"{key} {list(state[key].shape)} instead of {shapes[key]}" for key in wrong]
     )
-    problems += _list("not finite", [key for key in shapes if key in state and not is_finite(state[key])])
+    kinds = {key: _odd_kind(key, state[key]) for key in shapes if key in state}
+    problems += _list("of another kind", [f"{key} is {kind}" for key, kind in kinds.items() if kind])
+    problems += _list(
+        "not finite", [key for key, kind in kinds.items() if not kind and not is_finite(state[key])]
+    )
     if problems:
         raise ValueError(f"{prefix}: {'; '.join(problems)}")
+
+
+def _odd_kind(key: str, tensor: Tensor) -> str:
+    """What a tensor is if it cannot be a weight: neither a plain array of floats nor a counter; "" if it can."""
+    if tensor.is_quantized:
+        return "quantized"
+    if tensor.layout != torch.strided:
+        return f"stored as {tensor.layout}".replace("torch.", "")
+    if tensor.device.type != "cpu":
+        return f"on the device {tensor.device}"
+    wanted = (
+        tensor.dtype == torch.int64 if key.endswith("num_batches_tracked") else tensor.is_floating_point()
+    )
+    return "" if wanted else f"of type {tensor.dtype}".replace("torch.", "")
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -5,11 +5,18 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from hierspeech.official.cards import WITHOUT_ENCODER, with_encoder
 from hierspeech.pipelines.voice import Voice
+from speech.hub import download, is_hub_id
 from speech.new_folder import new_folder
 from speech.semantic.encoder import SemanticSpec, load_encoder
 
 ENCODER_FOLDER = "mms-300m"
+ENCODER_FILES = (
+    "config.json",
+    "model*.safetensors*",
+    "pytorch_model*.bin*",
+)  # of a repository in transformers' format
 
 
 def install_encoder(voice: str | Path, source: str) -> Path:
@@ -30,21 +37,27 @@ def install_encoder(voice: str | Path, source: str) -> Path:
     found = find_source(source)
     with new_folder(folder) as temporary:
         write_encoder(found, opened.semantic, temporary)
+    card = voice / "README.md"
+    if card.is_file():  # it says that there is none
+        text = card.read_text(encoding="utf-8").replace(WITHOUT_ENCODER, with_encoder(folder.name))
+        temporary = card.with_name(".README.md.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(card)
     return folder
 
 
-def find_source(source: str) -> str | Path:
-    """`source` as a folder where it is one, else as a hub id; anything else is refused before any work is done."""
+def find_source(source: str) -> Path:
+    """The folder `source`, or that of the hub id `source`, which is fetched; refused before any other work is done."""
     if Path(source).is_dir():
         return Path(source)
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+    if not is_hub_id(source):
         raise ValueError(
             f"semantic encoder {source}: no such folder, and not a hub id like facebook/mms-300m"
         )
-    return source
+    return download(source, ENCODER_FILES)
 
 
-def write_encoder(source: str | Path, spec: SemanticSpec, folder: Path) -> None:
+def write_encoder(source: Path, spec: SemanticSpec, folder: Path) -> None:
     """Write the layers that `spec` asks for into `folder`, from where `load_encoder` reads them again.
 
     Raises:

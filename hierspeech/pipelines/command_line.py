@@ -31,8 +31,14 @@ def run(
     except (ValueError, OSError) as error:  # OSError: a name too long for the file system, for example
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(
+            f"{parser.prog}: out of memory ({' '.join(str(error).split()) or 'no size given'}).",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt as stop:  # a script that has written something says so itself
-        print(f"{parser.prog}: {stop or 'interrupted, nothing written.'}", file=sys.stderr)
+        print(f"{parser.prog}: {str(stop) or 'interrupted, nothing written.'}", file=sys.stderr)
         return 130
     return 0
 

@@ -74,12 +74,15 @@ class VoiceConversion:
         noise_scale = description.noise_scale if noise_scale is None else noise_scale
         level = description.level if level is None else level
         check_range("noise scale", noise_scale, NOISE_SCALES)
-        check_level(level)
+        check_level(level, prompt_peak=1.0)
         check_output_rate(output_sample_rate)
+        # what is missing is said before the first long piece of work
+        _ = voice.semantic_encoder, voice.speechsr(output_sample_rate)
         wav = prepare_source(
             source, voice.sample_rate, sample_rate, description.recordings, MIN_SECONDS, MAX_SECONDS
         )
         prompt = as_prompt(reference, voice, sample_rate, denoise_ratio)
+        check_level(level, prompt.peak)
         generator = make_generator(seed)
         # The published pipeline measures the pitch of the padded source, and super-resolution sees what the padding became.
         published = description.recordings == "as_recorded"

@@ -14,7 +14,7 @@ from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 
 
 class Denoising:
-    """Cleans recordings of any length; the memory that it takes beside the samples themselves does not grow with them.
+    """Cleans recordings of any length: the model's memory does not grow with them, only the samples themselves are held.
 
     >>> Denoising.from_pretrained("lite")("noisy.wav").save("clean.wav")
     """
@@ -63,7 +63,6 @@ class Denoising:
         wav, rate, name = read_recording(
             recording,
             sample_rate or voice.sample_rate,
-            channel="first" if recordings == "as_recorded" else "mean",
         )
         check_recording(wav, rate, name, min_seconds=0.0)
         wav = resample_recording(wav, rate, voice.sample_rate, recordings)

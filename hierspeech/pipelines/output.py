@@ -14,7 +14,9 @@ RMS_DB = -23.0  # level of what goes out: that of broadcast speech, which leaves
 PEAK = 0.95  # no sample of the level "loudness" is higher
 FULL_PEAK = 0.999  # highest sample of the level "peak", as in the published pipeline
 CHUNK_SAMPLES = 160000  # super-resolution works on 10 s at a time, so that memory is bounded
-CONTEXT_SAMPLES = 1600  # more than its receptive field on either side, so that no seam is heard
+# More than a super-resolution model's receptive field on either side, so that no seam is heard; with CHUNK_SAMPLES a
+# multiple of the hop of those that work in frames.
+CONTEXT_SAMPLES = 4000
 
 
 @dataclass
@@ -42,10 +44,14 @@ def check_output_rate(sample_rate: int) -> None:
         raise ValueError(f"output sample rate {sample_rate}: expected one of {rates} Hz.")
 
 
-def check_level(level: str) -> None:
-    """One-sentence ValueError for a level that no pipeline gives."""
+def check_level(level: str, prompt_peak: float | None = None) -> None:
+    """One-sentence ValueError for a level that no pipeline gives, or that this prompt cannot give."""
     if level not in LEVELS:
         raise ValueError(f"level {level!r}: expected one of {', '.join(LEVELS)}.")
+    if level == "prompt" and prompt_peak is None:
+        raise ValueError(
+            "level 'prompt': this saved prompt does not know the peak of its recording, expected loudness or peak."
+        )
 
 
 def finish(
@@ -53,7 +59,7 @@ def finish(
     voice: Voice,
     output_sample_rate: int,
     level: str,
-    prompt_peak: float = 1.0,
+    prompt_peak: float | None = None,
     n_samples: int | None = None,
     unknown: list[str] | None = None,
 ) -> Speech:
@@ -72,13 +78,13 @@ def finish(
     return Speech(set_level(wav, level, prompt_peak), output_sample_rate, list(unknown or []))
 
 
-def set_level(wav: np.ndarray, level: str, prompt_peak: float = 1.0) -> np.ndarray:
+def set_level(wav: np.ndarray, level: str, prompt_peak: float | None = None) -> np.ndarray:
     """Scales wav [T]; silence stays silence.
 
     "loudness" is -23 dB RMS with peaks under 0.95; "peak" makes the highest sample 0.999; "prompt" makes it that of the
     reference, at most 1, since what lies above does not fit into a file.
     """
-    check_level(level)
+    check_level(level, prompt_peak)
     if level == "loudness":
         return set_loudness(wav, RMS_DB, PEAK)
     highest = np.abs(wav).max(initial=np.float32(0))

@@ -32,7 +32,7 @@ class VoicePrompt:
     """One speaker as a voice's models hear them; made once, used for any text, saved as safetensors.
 
     `log_f0_mean` and `log_f0_std` describe ln(F0 in Hz) over the voiced frames; both are 0 where nothing is voiced.
-    `peak` is the highest sample of the recording, which the output level "prompt" gives back.
+    `peak` is the highest sample of the recording, which the output level "prompt" gives back; None where it is not known.
     """
 
     ttv_style: torch.Tensor  # [1, C]
@@ -40,7 +40,7 @@ class VoicePrompt:
     log_f0_mean: float
     log_f0_std: float
     voice: str  # name and version of the voice that made it, e.g. "lite-1"
-    peak: float = 1.0
+    peak: float | None = None
 
     @property
     def has_pitch(self) -> bool:
@@ -89,8 +89,7 @@ class VoicePrompt:
         metadata = {
             "voice": self.voice,
             "log_f0": json.dumps([self.log_f0_mean, self.log_f0_std]),
-            "peak": json.dumps(self.peak),
-        }
+        } | ({} if self.peak is None else {"peak": json.dumps(self.peak)})
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
@@ -108,17 +107,20 @@ class VoicePrompt:
                 metadata = file.metadata() or {}
                 mean, std = json.loads(metadata["log_f0"])
                 styles = [file.get_tensor(name).float() for name in ("ttv_style", "synthesizer_style")]
-                peak = float(
-                    json.loads(metadata.get("peak", "1.0"))
-                )  # prompts of the first version have none
+                peak = float(json.loads(metadata["peak"])) if "peak" in metadata else None
                 prompt = cls(*styles, float(mean), float(std), metadata["voice"], peak)
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path}: not a saved voice prompt ({error}).") from error
-        numbers = [*styles, torch.tensor([prompt.log_f0_mean, prompt.log_f0_std, prompt.peak])]
+        numbers = [
+            *styles,
+            torch.tensor([prompt.log_f0_mean, prompt.log_f0_std, 1.0 if peak is None else peak]),
+        ]
         if not all(style.ndim == 2 and len(style) == 1 for style in styles) or not all(
             x.isfinite().all() for x in numbers
         ):
             raise ValueError(f"{path}: not a saved voice prompt (expected finite styles of shape [1, C]).")
+        if peak is not None and peak <= 0:
+            raise ValueError(f"{path}: not a saved voice prompt (expected a positive peak, got {peak:g}).")
         return prompt
 
 
@@ -152,6 +154,11 @@ def as_prompt(
     if prompt.voice != prompt_tag(voice):
         raise ValueError(
             f"the prompt was made with the voice {prompt.voice!r}, but this voice is {prompt_tag(voice)!r}."
+        )
+    sizes = [style.shape[1] for style in (prompt.ttv_style, prompt.synthesizer_style)]
+    if sizes != voice.style_sizes:  # another voice of the same name
+        raise ValueError(
+            f"the prompt has styles of {sizes} numbers, but the voice {prompt_tag(voice)!r} has {voice.style_sizes}."
         )
     return prompt
 

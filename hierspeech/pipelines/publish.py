@@ -2,6 +2,7 @@
 
 python -m hierspeech.pipelines.publish OUT --ttv RUN --synthesizer RUN --phonetic RUN [--speechsr RUN ...] [--denoiser RUN]
     [--cards FOLDER] [--prompt NAME=WAV ...]
+python -m hierspeech.pipelines.publish OUT --voice VOICE --ttv RUN [--prompt NAME=WAV ...]    after fine-tuning a part of VOICE
 
 A RUN is what training leaves: runs/NAME/step_N. `python -m hierspeech.pipelines.push OUT OWNER/NAME` takes it to the hub.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,21 +20,23 @@ from typing import Any
 import torch
 
 from hierspeech.pipelines.command_line import Parser, run, say
+from speech.checkpoint import read_config
 from speech.new_folder import new_folder
 
 
 def publish(
     out: Path,
-    ttv: Path,
-    synthesizer: Path,
-    phonetic: Path,
+    ttv: Path | None = None,
+    synthesizer: Path | None = None,
+    phonetic: Path | None = None,
     speechsr: list[Path] | None = None,
     denoiser: Path | None = None,
     cards: Path | None = None,
     prompts: Mapping[str, Path] | None = None,
-    version: int = 1,
-    language: str = "en-us",
-    noise_scale: float = 0.0,
+    version: int | None = None,
+    language: str | None = None,
+    noise_scale: float | None = None,
+    voice: str | Path | None = None,
 ) -> None:
     """Write a voice folder of trained models, in float16; it appears whole or not at all.
 
@@ -42,66 +46,85 @@ def publish(
         speechsr: the same, one for each output rate.
         cards: folder with the model cards, `NAME.md` for each part and `voice.md` for the whole.
         prompts: name -> recording, listened to once and kept; the first one is the voice's default reference.
-        version: counts trainings, so that prompts saved with one are refused by the next.
+        version: counts trainings, so that prompts saved with one are refused by the next; None is 1.
+        language: of the voice; None is en-us.
+        noise_scale: the voice's default; None is 0.
+        voice: a voice (folder, shipped name or hub id) whose parts and settings are taken, as they are, where none is given
+            here: what a fine-tuned part was trained from. Its prompts are not, since they fit that voice alone.
     Raises:
-        ValueError: a model or recording cannot be read, the models do not fit each other, or `out` exists.
+        ValueError: a model is missing or a recording cannot be read, the models do not fit each other, or `out` exists.
     """
     from denoiser.model import Denoiser
     from hierspeech.pipelines.prompt import VoicePrompt
-    from hierspeech.pipelines.voice import load_voice
+    from hierspeech.pipelines.voice import find_voice, load_voice, model_class, read_description
     from hierspeech.synthesizer.model import HierSpeech
     from speech.semantic.phonetic import PhoneticEncoder
-    from speechsr.model import SpeechSR
-    from ttv.aligned import AlignedTTV
+    from speechsr import SPEECHSR_MODELS
+    from ttv import TTV_MODELS
 
+    given = {"ttv": ttv, "synthesizer": synthesizer, "phonetic": phonetic}
+    if voice is None and (missing := [f"--{name}" for name, source in given.items() if source is None]):
+        raise ValueError(
+            f"{', '.join(missing)} not given: expected all parts, or --voice to take the others from."
+        )
     with new_folder(out) as folder:
+        description: dict[str, Any] = {"format": 1, "semantic_encoder": "phonetic", "noise_scale": 0.0}
+        if voice is not None:
+            start = find_voice(voice)
+            shutil.copytree(start, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("prompts"))
+            description = vars(read_description(start))
+            description["version"] += 1
 
-        def add(name: str, model_class: Any, source: Path) -> Any:
-            model = model_class.from_pretrained(source)
-            model.save_pretrained(folder / name, card=_card(cards, name), dtype=torch.float16)
-            return model
+        def add(name: str, kind: Any, source: Path) -> None:
+            model = kind.from_pretrained(source)
+            shutil.rmtree(folder / name, ignore_errors=True)
+            model.save_pretrained(folder / name, card=_card(cards, name, source), dtype=torch.float16)
 
-        add("ttv", AlignedTTV, ttv)
-        add("phonetic", PhoneticEncoder, phonetic)
-        rate = add("synthesizer", HierSpeech, synthesizer).config.audio.sample_rate
-        rates = {}
+        if ttv is not None:
+            description["ttv"] = "ttv"
+            add("ttv", model_class(ttv, TTV_MODELS), ttv)
+        if phonetic is not None:
+            description["semantic_encoder"] = "phonetic"
+            add("phonetic", PhoneticEncoder, phonetic)
+        if synthesizer is not None:
+            description["synthesizer"] = "synthesizer"
+            add("synthesizer", HierSpeech, synthesizer)
+        rate = read_config(HierSpeech, folder / description["synthesizer"]).audio.sample_rate
+        rates: dict[str, str] = {}
         for source in speechsr or []:
-            output_rate = round(SpeechSR.from_pretrained(source).config.scale * rate)
-            rates[str(output_rate)] = f"speechsr-{output_rate // 1000}k"
-            add(rates[str(output_rate)], SpeechSR, source)
+            kind = model_class(source, SPEECHSR_MODELS)
+            output_rate = str(round(read_config(kind, source).scale * rate))
+            if output_rate in rates:
+                raise ValueError(
+                    f"{source}: a second model for {output_rate} Hz, expected one for each rate."
+                )
+            rates[output_rate] = f"speechsr-{int(output_rate) // 1000}k"
+            add(rates[output_rate], kind, source)
+        description["speechsr"] = description.get("speechsr", {}) | rates
         if denoiser is not None:
+            description["denoiser"] = "denoiser"
             add("denoiser", Denoiser, denoiser)
         if card := _card(cards, "voice"):
             (folder / "README.md").write_text(card, encoding="utf-8")
-        description = {
-            "format": 1,
-            "name": out.absolute().name,
-            "version": version,
-            "language": language,
-            "ttv": "ttv",
-            "synthesizer": "synthesizer",
-            "semantic_encoder": "phonetic",
-            "speechsr": rates,
-            "denoiser": None if denoiser is None else "denoiser",
-            "prompts": list(prompts or {}),
-            "noise_scale": noise_scale,
-        }
+        settings = {"version": version, "language": language, "noise_scale": noise_scale}
+        description |= {name: value for name, value in settings.items() if value is not None}
+        description |= {"name": out.absolute().name, "prompts": list(prompts or {})}
         (folder / "voice.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        voice = load_voice(folder, "cpu")
-        _ = voice.semantic_encoder, voice.denoiser  # the parts that nothing else has looked at yet
+        made = load_voice(folder, "cpu")
+        if (folder / made.description.semantic_encoder).is_dir():
+            _ = made.semantic_encoder
+        _ = made.ttv, made.denoiser  # the parts that nothing else has looked at yet
         for name, recording in (prompts or {}).items():
             (folder / "prompts").mkdir(exist_ok=True)
-            VoicePrompt.from_audio(recording, voice).save(folder / "prompts" / f"{name}.safetensors")
+            VoicePrompt.from_audio(recording, made).save(folder / "prompts" / f"{name}.safetensors")
 
 
-def _card(cards: Path | None, name: str) -> str | None:
-    """The text of a card; None without a folder of them, or for a part that has none."""
-    if cards is None:
-        return None
-    if not cards.is_dir():
+def _card(cards: Path | None, name: str, source: Path | None = None) -> str | None:
+    """The text of a card: from the folder of them, or the one that training wrote beside the model; None if neither."""
+    if cards is not None and not cards.is_dir():
         raise ValueError(f"{cards}: no such folder of model cards.")
-    path = cards / f"{name}.md"
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    paths = [folder / file for folder, file in ((cards, f"{name}.md"), (source, "README.md")) if folder]
+    return next((path.read_text(encoding="utf-8") for path in paths if path.is_file()), None)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to create")
     for part in ("ttv", "synthesizer", "phonetic"):
-        parser.add_argument(f"--{part}", type=Path, required=True, metavar="RUN", help="folder of the model")
+        parser.add_argument(f"--{part}", type=Path, metavar="RUN", help="folder of the model")
     parser.add_argument("--speechsr", type=Path, metavar="RUN", action="append", help="may be given twice")
     parser.add_argument("--denoiser", type=Path, metavar="RUN")
     parser.add_argument(
@@ -120,9 +143,12 @@ def main(argv: list[str] | None = None) -> int:
         metavar="FOLDER",
         help="with NAME.md for every part, and voice.md for the whole, which the hub wants",
     )
-    parser.add_argument("--version", type=int, default=1, help="counts trainings (default: %(default)s)")
-    parser.add_argument("--language", default="en-us", help="of the voice (default: %(default)s)")
-    parser.add_argument("--noise-scale", type=float, default=0.0, help="its default (default: %(default)s)")
+    parser.add_argument(
+        "--voice", metavar="VOICE", help="take the parts and settings that are not given here from this voice"
+    )
+    parser.add_argument("--version", type=int, help="counts trainings (default: 1, or one more than VOICE's)")
+    parser.add_argument("--language", help="of the voice (default: en-us, or VOICE's)")
+    parser.add_argument("--noise-scale", type=float, help="its default (default: 0, or VOICE's)")
     parser.add_argument(
         "--prompt", action="append", default=[], metavar="NAME=WAV", help="a voice prompt to save"
     )

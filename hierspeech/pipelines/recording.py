@@ -111,7 +111,8 @@ def check_recording(wav: np.ndarray, sample_rate: int, name: str, min_seconds: f
             f"{name}: the recording holds samples that are not finite numbers (NaN or infinity)."
         )
     # A constant offset is not sound.
-    peak = float(np.abs(wav - wav.mean()).max())
+    mean = float(wav.mean(dtype=np.float64))
+    peak = max(float(wav.max()) - mean, mean - float(wav.min()))
     if peak < SILENCE_PEAK:
         raise AudioError(
             f"{name}: the recording is silent (peak {peak:.1g}, expected at least {SILENCE_PEAK:g})."

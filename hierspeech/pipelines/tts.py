@@ -17,12 +17,22 @@ from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.text.chunking import split_text
 from speech.text.frontend import text_to_phonemes
-from speech.text.tokenizer import get_tokenizer
+from speech.text.language_tags import split_languages
+from speech.text.languages import find_language
+from ttv.languages import language_ids, tokenizer_of
 
 PAUSE_SECONDS = 0.2  # between sentences, besides the silence they end with
 FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
 # A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
 NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
+
+
+class Sentence(list[int]):
+    """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any)."""
+
+    def __init__(self, ids: list[int], languages: list[int] | None = None):
+        super().__init__(ids)
+        self.languages = languages
 
 
 class TextToSpeech:
@@ -34,7 +44,7 @@ class TextToSpeech:
 
     def __init__(self, voice: Voice):
         self.voice = voice
-        self.tokenizer = get_tokenizer(voice.ttv.config.tokenizer)
+        self.tokenizer = tokenizer_of(voice.ttv.config)
 
     @classmethod
     def from_pretrained(
@@ -65,7 +75,7 @@ class TextToSpeech:
             text: what to say.
             reference: whose voice: a sound file, samples [T], a VoicePrompt, a saved prompt's file or shipped name;
                 None is the voice's first shipped prompt.
-            language: of the text, "en-us" or any espeak language; None is the voice's own.
+            language: of the text up to its first tag such as <pl>, "en-us" or any espeak language; None is the voice's own.
             speed: 2 is twice as fast; 0.25 to 4.
             noise_scale: spread of what text-to-vec draws: 0 is the most even, 0.333 robust, 0.667 livelier; None is the
                 voice's default.
@@ -86,10 +96,12 @@ class TextToSpeech:
         check_range("speed", speed, SPEEDS)
         check_range("noise scale", noise_scale, NOISE_SCALES)
         check_range("noise scale vc", noise_scale_vc, NOISE_SCALES)
-        check_level(level)
+        check_level(level, prompt_peak=1.0)
         check_output_rate(output_sample_rate)
+        self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
         sentences, unknown = self.encode(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
+        check_level(level, prompt.peak)
         generator = make_generator(seed)
         pieces: list[np.ndarray] = []
         for done, phoneme_ids in enumerate(sentences, 1):
@@ -99,7 +111,7 @@ class TextToSpeech:
         rate = self.voice.sample_rate
         # A published voice gives the samples of its models untouched. Ours fades in and out besides, so that players do
         # not click where a model begins or ends with sound.
-        fade_ends = description.level == "loudness"
+        fade_ends = description.recordings == "levelled"
         wav = join(pieces, int(PAUSE_SECONDS / speed * rate), int(FADE_SECONDS * rate), fade_ends)
         return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
 
@@ -109,25 +121,30 @@ class TextToSpeech:
         """Listens to a reference once, for many texts."""
         return as_prompt(reference, self.voice, sample_rate, denoise_ratio)
 
-    def encode(self, text: str, language: str | None = None) -> tuple[list[list[int]], list[str]]:
+    def encode(self, text: str, language: str | None = None) -> tuple[list[Sentence], list[str]]:
         """Text -> phoneme ids of its sentences, and the symbols that have none.
 
         Raises:
-            ValueError: nothing to speak, or an unknown language.
+            ValueError: nothing to speak, or a language that is unknown or that the model does not speak.
         """
         if not text.strip():
             raise ValueError("the text is empty, expected something to say.")
         description = self.voice.description
         language = language or description.language
         normalizer = description.normalizer if language == description.language else None
-        sentences: list[list[int]] = []
+        sentences: list[Sentence] = []
         unknown: list[str] = []
+        split_languages(text, language)  # refuses a mistyped tag, wherever it stands
+        current = language
         for sentence in split_text(text, description.max_chars):
-            phonemes = text_to_phonemes(sentence, language, normalizer)
+            same = find_language(current).voice == find_language(language).voice
+            phonemes = text_to_phonemes(sentence, current, normalizer if same else None)
+            current = split_languages(sentence, current)[-1][0]  # a tag holds until the next one
             encoded = self.tokenizer.encode(phonemes)
             unknown += phonemes.dropped + encoded.unknown
             if encoded.ids:
-                sentences.append(encoded.ids)
+                languages = language_ids(phonemes, encoded, self.voice.ttv.config.languages)
+                sentences.append(Sentence(encoded.ids, languages))
         if not sentences:
             shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
             raise ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
@@ -143,8 +160,12 @@ class TextToSpeech:
         generator: torch.Generator | None = None,
         noise_scale_vc: float | None = None,
     ) -> np.ndarray:
-        """The chain of the paper for one sentence: phoneme ids -> semantic features and F0 -> wav [T]."""
+        """The chain of the paper for one sentence: phoneme ids -> semantic features and F0 -> wav [T].
+
+        `phoneme_ids` is a `Sentence`, or a plain list, which is in the first of the model's languages.
+        """
         voice, device = self.voice, self.voice.device
+        languages = getattr(phoneme_ids, "languages", None)
         pitch = (prompt.log_f0_mean, prompt.log_f0_std) if prompt.has_pitch else NEUTRAL_PITCH
         out = voice.ttv.infer(
             torch.tensor([phoneme_ids], device=device),
@@ -153,6 +174,7 @@ class TextToSpeech:
             length_scale=1.0 / speed,
             pitch=torch.tensor([pitch], device=device),
             generator=generator,
+            language_ids=None if languages is None else torch.tensor([languages], device=device),
         )
         wav = voice.synthesizer.infer(
             out.semantic,

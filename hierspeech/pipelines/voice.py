@@ -35,7 +35,7 @@ class VoiceDescription:
     name: str
     ttv: str  # folders, relative to the voice's
     synthesizer: str
-    semantic_encoder: str  # a folder of the voice, or a name of ENCODERS whose weights come from elsewhere
+    semantic_encoder: str  # a folder of the voice; only conversion needs what is in it
     format: int = FORMAT
     version: int = 1  # counts the trainings: saved prompts fit one version only
     language: str = "en-us"
@@ -68,6 +68,23 @@ class VoiceDescription:
         if not 0 <= self.denoise_ratio <= 1:
             raise ValueError(
                 f"voice.json: denoise_ratio is {self.denoise_ratio}, expected a number from 0 to 1."
+            )
+        if self.denoise_ratio > 0 and self.denoiser is None:
+            raise ValueError(
+                f"voice.json: denoise_ratio is {self.denoise_ratio:g}, expected 0 for a voice without a denoiser."
+            )
+        for name, limits in (
+            ("f0_floor_hz", (1.0, 1000.0)),
+            ("max_chars", (1, 10**6)),
+            ("noise_scale", (0.0, 2.0)),
+        ):
+            if not limits[0] <= getattr(self, name) <= limits[1]:
+                raise ValueError(
+                    f"voice.json: {name} is {getattr(self, name)}, expected {limits[0]:g} to {limits[1]:g}."
+                )
+        if unknown := self.speechsr.keys() - {"24000", "48000"}:
+            raise ValueError(
+                f"voice.json: speechsr names {sorted(unknown)}, expected the rates 24000 and 48000."
             )
         parts = [self.ttv, self.synthesizer, self.semantic_encoder, *self.speechsr.values(), *self.prompts]
         for part in parts if self.denoiser is None else [*parts, self.denoiser]:
@@ -116,9 +133,12 @@ class Voice:
         name = self.description.speechsr.get(str(sample_rate))
         if name is None:
             return None
-        from speechsr.model import SpeechSR
+        from speechsr import SPEECHSR_MODELS
 
-        model = self._part(name, lambda: SpeechSR.from_pretrained(self.folder / name, device=self.device))
+        path = self.folder / name
+        model = self._part(
+            name, lambda: model_class(path, SPEECHSR_MODELS).from_pretrained(path, device=self.device)
+        )
         if model.config.scale * self.sample_rate != sample_rate:
             raise ValueError(
                 f"{self.folder}: {name} scales by {model.config.scale:g}, which is not {self.sample_rate} to {sample_rate} Hz."
@@ -159,10 +179,7 @@ class Voice:
     def _ttv_class(self) -> type:
         from ttv import TTV_MODELS
 
-        kind = _model_name(self._path("ttv"))
-        if kind not in TTV_MODELS:
-            raise ValueError(f"{self._path('ttv')} holds a {kind}, expected one of {', '.join(TTV_MODELS)}.")
-        return TTV_MODELS[kind]
+        return model_class(self._path("ttv"), TTV_MODELS)
 
     def _check_fit(self) -> None:
         from hierspeech.synthesizer.model import HierSpeech
@@ -170,6 +187,7 @@ class Voice:
         synthesizer = read_config(HierSpeech, self._path("synthesizer"))
         ttv = read_config(self._ttv_class(), self._path("ttv"))
         self.audio, self.semantic = synthesizer.audio, synthesizer.semantic
+        self.style_sizes = [ttv.style.out, synthesizer.style_config.out]  # of prompts
         for what in ("semantic", "audio"):
             ours, theirs = getattr(synthesizer, what), getattr(ttv, what)
             if ours != theirs:
@@ -185,12 +203,12 @@ class Voice:
             raise ValueError(
                 f"{self.folder} has no semantic encoder, which voice conversion needs: "
                 f"`python -m hierspeech.official encoder {self.folder} facebook/mms-300m` "
-                "(or a folder with that model in place of the hub id) puts it there."
+                "(or a folder with that model in place of the hub id) puts a published voice's there."
             )
         return load_encoder(self.semantic, folder, self.device)
 
 
-_voices: WeakValueDictionary[tuple[Path, torch.device], Voice] = WeakValueDictionary()
+_voices: WeakValueDictionary[tuple[Path, torch.device, int], Voice] = WeakValueDictionary()
 _voices_lock = threading.Lock()
 
 
@@ -205,9 +223,10 @@ def load_voice(name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto") -
     where = pick_device(device)
     folder = find_voice(name).resolve()
     with _voices_lock:
-        voice = _voices.get((folder, where))
+        made = (folder / "voice.json").stat().st_mtime_ns  # a folder that was made anew is another voice
+        voice = _voices.get((folder, where, made))
         if voice is None:
-            voice = _voices[folder, where] = Voice(folder, where)
+            voice = _voices[folder, where, made] = Voice(folder, where)
         return voice
 
 
@@ -258,8 +277,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _model_name(folder: Path) -> str:
+def model_class(folder: Path, models: dict[str, type]) -> type:
+    """The class of the model in `folder`, by the name that its config.json states; ValueError for any but `models`."""
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model"))
+        kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model"))
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{folder / 'config.json'}: not a readable model description ({error}).") from error
+    if kind not in models:
+        raise ValueError(f"{folder} holds a {kind}, expected one of {', '.join(models)}.")
+    return models[kind]

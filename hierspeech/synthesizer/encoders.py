@@ -77,5 +77,4 @@ class SemanticEncoder(nn.Module):
             log_f0 = torch.where(stretch_mask(mask.bool(), F0_PER_FRAME), log_f0, 0.0)
         x = self.semantic_net(self.semantic_pre(semantic) * mask, mask, style)
         x = x + self.f0_net(self.f0_pre(log_f0) * mask, mask, style)  # [B, hidden, N]
-        mean, log_std = (self.proj(self.joint_net(x, mask, style)) * mask).chunk(2, dim=1)
-        return DiagonalGaussian(mean, log_std)
+        return DiagonalGaussian.project(self.proj, self.joint_net(x, mask, style), mask)

@@ -17,6 +17,7 @@ from hierspeech.synthesizer.istft import ISTFTGenerator, ISTFTGeneratorConfig
 from hierspeech.synthesizer.posterior import PosteriorConfig, PosteriorEncoder
 from hierspeech.synthesizer.prosody import ProsodyConfig, ProsodyDecoder
 from hierspeech.synthesizer.source import SourceConfig, SourceNetwork
+from hierspeech.synthesizer.variational import VariationalInputs, VariationalOutput, variational_forward
 from speech.checkpoint import Pretrained
 from speech.modules.flow import FlowConfig, TransformerFlow
 from speech.modules.gaussian import DiagonalGaussian
@@ -78,8 +79,20 @@ class HierSpeechConfig:
 
 
 @dataclass
+class ReconstructionInputs:
+    """What `HierSpeech.forward` needs to train a model without posterior."""
+
+    semantic: Tensor  # [B, C, N]
+    log_f0: Tensor  # [B, 1, 4N]
+    prompt: Tensor  # log-mel [B, M, P] that the style is taken from
+    prompt_mask: Tensor  # [B, P]
+    other: Tensor  # another log-mel [B, M, P'] of the same speaker
+    other_mask: Tensor  # [B, P']
+
+
+@dataclass
 class Reconstruction:
-    """Output of the training path."""
+    """Output of the training path without posterior."""
 
     wav: Tensor  # [B, 1, hop_length * N]
     log_f0: Tensor | None  # [B, 1, 4N] as the source predicts it
@@ -149,28 +162,20 @@ class HierSpeech(nn.Module, Pretrained):
             self.config.official_padding,
         )
 
-    def forward(
-        self,
-        semantic: Tensor,
-        log_f0: Tensor,
-        prompt: Tensor,
-        prompt_mask: Tensor,
-        other: Tensor,
-        other_mask: Tensor,
-    ) -> Reconstruction:
-        """Training path without posterior: the mean of the semantic latent through flows and decoder.
+    def forward(self, inputs: ReconstructionInputs | VariationalInputs) -> Reconstruction | VariationalOutput:
+        """The training paths: all of a step in one call, as distributed training wants it.
 
-        Args:
-            semantic: [B, C, N]. log_f0: [B, 1, 4N].
-            prompt: log-mel [B, M, P] that the style is taken from, prompt_mask [B, P].
-            other: another log-mel [B, M, P'] of the same speaker, other_mask [B, P'].
+        With `VariationalInputs` the whole hierarchy (variational.py); with `ReconstructionInputs` the mean of the semantic
+        latent through flows and decoder, which needs no posterior.
         """
-        style = self.style_encoder(prompt, prompt_mask)
-        mask = latent_mask(semantic, None)
-        z = self.encode_prior(semantic, log_f0, style).mean
+        if isinstance(inputs, VariationalInputs):
+            return variational_forward(self, inputs)
+        style = self.style_encoder(inputs.prompt, inputs.prompt_mask)
+        mask = latent_mask(inputs.semantic, None)
+        z = self.encode_prior(inputs.semantic, inputs.log_f0, style).mean
         z = self.flow_acoustic.inverse(self.flow_semantic.inverse(z, mask, style), mask, style)
-        wav, log_f0_hat = self.decode(z, style, log_f0)
-        return Reconstruction(wav, log_f0_hat, style, self.style_encoder(other, other_mask))
+        wav, log_f0_hat = self.decode(z, style, inputs.log_f0)
+        return Reconstruction(wav, log_f0_hat, style, self.style_encoder(inputs.other, inputs.other_mask))
 
     @torch.inference_mode()
     def infer(

@@ -96,8 +96,7 @@ class PosteriorEncoder(nn.Module):
         keep = 1 if mask is None else mask
         x = self.spec_net(self.spec_pre(spec) * keep, mask, style[..., None])
         x = torch.cat((x, self._encode_wave(wav, mask) * keep), dim=1)
-        mean, log_std = (self.proj(x) * keep).chunk(2, dim=1)
-        return DiagonalGaussian(mean, log_std)
+        return DiagonalGaussian.project(self.proj, x, mask)
 
     def _encode_wave(self, wav: Tensor, mask: Tensor | None) -> Tensor:
         rate = self.hop_length  # steps per frame

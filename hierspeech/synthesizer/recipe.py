@@ -1,7 +1,7 @@
 """Recipe of the synthesizer without an acoustic posterior: semantic features of perturbed speech -> the recording.
 
 Encoder, source and generator are trained end to end by a multi-scale mel loss and adversarially (HierSpeech++ section 9 of the
-hand-over without its variational terms; the full hierarchical recipe is a matter of its own). Features come from speech
+hand-over without its variational terms, which variational_recipe.py has). Features come from speech
 whose speaker is perturbed, or from text-to-vec, so the voice can come from the style prompt alone.
 """
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hierspeech.synthesizer.data import Batch, DataConfig, Pieces, collate
-from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig
+from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig, ReconstructionInputs
 from speech.adversarial import discriminator_loss, feature_matching_loss, frozen, generator_loss, judge_both
 from speech.losses import contrastive
 from speech.masks import lengths_to_mask
@@ -124,12 +124,14 @@ class Recipe:
             semantic = torch.where(batch.use_predicted[:, None, None], batch.predicted, semantic)
             prompt, target = self.style_mel(batch.prompt), self.style_mel(batch.context)
         out = self.modules["generator"](
-            semantic,
-            torch.log1p(batch.f0)[:, None],
-            prompt,
-            lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1]),
-            target,
-            lengths_to_mask(batch.n_context // 320, target.shape[-1]),
+            ReconstructionInputs(
+                semantic,
+                torch.log1p(batch.f0)[:, None],
+                prompt,
+                lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1]),
+                target,
+                lengths_to_mask(batch.n_context // 320, target.shape[-1]),
+            )
         )
         return out.wav, out.style, out.other_style
 

@@ -11,8 +11,9 @@ from torch import Tensor
 def align(log_likelihood: Tensor, text_mask: Tensor, frame_mask: Tensor) -> Tensor:
     """Finds the monotonic path of the highest summed log-likelihood, every token taking at least one frame.
 
-    The search loops over frames only (two small operations each, on the tensor's own device), so it needs no
-    compiler; ties prefer to stay on the later token, as the reference does.
+    The search runs on the tensor's own device, which never waits for the processor: it loops over frames only, two small
+    operations each way that take all tokens and items at once. Ties stay on the later token, and sums are made in the
+    order of the published loop (section 5.5), so the path is the same to the last frame.
 
     Args:
         log_likelihood: [B, S, N], of frame n under token s; values where either is padding are ignored.
@@ -23,32 +24,43 @@ def align(log_likelihood: Tensor, text_mask: Tensor, frame_mask: Tensor) -> Tens
         Durations [B, S] int64 in frames; each row sums to its number of valid frames, 0 where padded.
 
     Raises:
-        ValueError: an item has fewer frames than tokens.
+        ValueError: an item has fewer frames than tokens; looked for on the CPU only, since a GPU would have to be waited
+            for (there, the last tokens get the frames). Training data leaves such utterances out.
     """
     text_lengths, frame_lengths = text_mask.sum(1), frame_mask.sum(1)
-    if (text_lengths > frame_lengths).any():
+    if log_likelihood.device.type == "cpu" and (text_lengths > frame_lengths).any():
         raise ValueError(
             f"every token needs one frame or more, got {frame_lengths.tolist()} frames for {text_lengths.tolist()} tokens"
         )
     batch, n_tokens, n_frames = log_likelihood.shape
-    frames = log_likelihood.detach().float().permute(2, 0, 1).contiguous()  # [N, B, S]
-
-    # best[n, b, s + 1]: score of the best path that is on token s at frame n; column 0 stands for "before token 0".
-    best = frames.new_full((n_frames + 1, batch, n_tokens + 1), -torch.inf)
+    device = log_likelihood.device
+    # best[n, b, s + 1]: score of the best path that is on token s at frame n - 1, made in place of the log-likelihood;
+    # column 0 stands for "before token 0".
+    best = torch.empty(n_frames + 1, batch, n_tokens + 1, device=device)
+    best[1:, :, 1:] = log_likelihood.detach().permute(2, 0, 1)
+    best[:, :, 0] = -torch.inf
+    best[0] = -torch.inf
     best[0, :, 0] = 0.0
+    stay, move = best[:, :, 1:].unbind(0), best[:, :, :-1].unbind(0)
+    higher = torch.empty(batch, n_tokens, device=device)
     for n in range(n_frames):
-        torch.maximum(best[n, :, 1:], best[n, :, :-1], out=best[n + 1, :, 1:])
-        best[n + 1, :, 1:] += frames[n]
+        torch.maximum(stay[n], move[n], out=higher)
+        stay[n + 1].add_(higher)
 
-    came_from_left = best[:-1, :, 1:] < best[:-1, :, :-1]
-    came_from_left &= frame_mask.T.unsqueeze(2)  # the index waits on the last token through the padding
-    index = (text_lengths - 1).unsqueeze(1)  # [B, 1]
-    token_of_frame = torch.empty(n_frames, batch, dtype=torch.long, device=frames.device)
-    for n in reversed(range(n_frames)):
-        token_of_frame[n] = index[:, 0]
-        index = index - came_from_left[n].gather(1, index).long()
-    durations = torch.zeros(batch, n_tokens, dtype=torch.long, device=frames.device)
-    return durations.scatter_add_(1, token_of_frame.T, frame_mask.long())
+    # Backwards from the last token, where the index waits through the padding. Flat places let one operation look up
+    # all items; a comparison's bytes are 0 and 1, which are subtracted as they are.
+    moves = best[:-1, :, 1:] < best[:-1, :, :-1]  # [N, B, S]
+    last = (text_lengths - 1).expand(n_frames, -1).unsqueeze(2)  # [N, B, 1]
+    moves.scatter_(2, last, moves.gather(2, last) & frame_mask.T.unsqueeze(2))
+    moves = moves.view(torch.uint8).view(n_frames, batch * n_tokens).unbind(0)
+    place = torch.empty(n_frames + 1, batch, dtype=torch.int64, device=device)
+    first_place = torch.arange(batch, device=device) * n_tokens
+    place[-1] = first_place + text_lengths - 1
+    places = place.unbind(0)
+    for n in range(n_frames - 1, -1, -1):
+        torch.sub(places[n + 1], moves[n].take(places[n + 1]), out=places[n])
+    durations = torch.zeros(batch, n_tokens, dtype=torch.int64, device=device)
+    return durations.scatter_add_(1, (place[1:] - first_place).T, frame_mask.long())
 
 
 def expand(x: Tensor, durations: Tensor, n_frames: int | None = None) -> Tensor:

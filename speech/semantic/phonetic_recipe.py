@@ -14,6 +14,7 @@ from speech.data import step_batches
 from speech.packs import Pack
 from speech.perturbation import PerturbationConfig
 from speech.semantic.phonetic import PhoneticEncoder, PhoneticEncoderConfig
+from speech.spectrogram import AudioConfig, MelSpectrogram
 from speech.training import TrainConfig
 
 
@@ -83,6 +84,8 @@ class Recipe:
             start_step,
             self.train.num_workers,
             weights,
+            self.samples / 16000,
+            self.train.batch_seconds,
         )
 
     def audio_seconds(self, batch) -> float:
@@ -113,4 +116,15 @@ class Recipe:
         }
 
     def preview(self, writer, step: int) -> None:
-        """Nothing to see or hear."""
+        """One dev utterance: to hear, and as pictures its mel, the phones it is said to have and those heard."""
+        if not self.dev:
+            return
+        encoder, index = self.modules["encoder"], self.dev[0]
+        device = next(encoder.parameters()).device
+        wav, labels = self._piece(index, 0, min(self.pack.length("wav", index), 6 * 16000) // 320)
+        heard = encoder(wav[None].to(device), classify=True)[0].softmax(-1).T  # [phones, N]
+        said = F.one_hot(labels.to(device), len(heard)).T.float()
+        mel = MelSpectrogram(AudioConfig())(wav[None])[0].flip(0)
+        writer.add_audio("recording", wav[None], step, 16000)
+        writer.add_image("mel", ((mel - mel.min()) / (mel.max() - mel.min() + 1e-9)), step, dataformats="HW")
+        writer.add_image("phones_said_above_heard", torch.cat([said, heard]), step, dataformats="HW")

@@ -2,6 +2,7 @@
 
 from speech.text.chunking import split_text
 from speech.text.frontend import Phonemes, text_to_phonemes
+from speech.text.language_tags import match_language, split_languages
 from speech.text.languages import LANGUAGES, Language, available_languages, find_language
 from speech.text.normalize import NORMALIZERS, normalize
 from speech.text.overrides import remove_overrides, split_overrides
@@ -19,9 +20,11 @@ __all__ = [
     "available_languages",
     "find_language",
     "get_tokenizer",
+    "match_language",
     "normalize",
     "phonemize",
     "remove_overrides",
+    "split_languages",
     "split_overrides",
     "split_text",
     "text_to_phonemes",

@@ -1,4 +1,4 @@
-"""Text to phonemes, the whole way: overrides, normaliser, characters that cannot be spoken, espeak.
+"""Text to phonemes, the whole way: inline languages, overrides, normaliser, characters that cannot be spoken, espeak.
 
 The one function that pipelines and the preparation of corpora share, so that models hear at inference what they heard in
 training.
@@ -10,6 +10,7 @@ import functools
 import re
 import unicodedata
 
+from speech.text.language_tags import split_languages
 from speech.text.languages import Language, find_language
 from speech.text.normalize import normalize
 from speech.text.overrides import split_overrides
@@ -28,15 +29,24 @@ class Phonemes(str):
         text: the phonemes.
         normalized: the words that were phonemised, overrides as their words.
         dropped: characters of the text that cannot be spoken in its language, in order, repeats included.
+        languages: the language code of each character of `text`.
     """
 
     normalized: str
     dropped: list[str]
+    languages: list[str]
 
-    def __new__(cls, text: str, normalized: str = "", dropped: list[str] | None = None) -> Phonemes:
+    def __new__(
+        cls,
+        text: str,
+        normalized: str = "",
+        dropped: list[str] | None = None,
+        languages: list[str] | None = None,
+    ) -> Phonemes:
         phonemes = super().__new__(cls, text)
         phonemes.normalized = normalized
         phonemes.dropped = dropped or []
+        phonemes.languages = languages or []
         return phonemes
 
 
@@ -44,8 +54,9 @@ def text_to_phonemes(text: str, language: str = "en-us", normalizer: str | None 
     """Phonemes of a text in the given language.
 
     Args:
-        text: any Unicode text, with `[word](/phonemes/)` where a pronunciation is given (see speech.text.overrides).
-        language: a code of speech.text.languages or any espeak voice.
+        text: any Unicode text, with `[word](/phonemes/)` where a pronunciation is given (see speech.text.overrides) and
+            `<pl>` where another language begins (see speech.text.language_tags).
+        language: a code of speech.text.languages or any espeak voice; of the text up to its first tag.
         normalizer: key of speech.text.normalize.NORMALIZERS, None = the one of the language. "english_cleaners2" gives
             the phonemes of the published front end (phonemizer 3.2.1).
     Returns:
@@ -55,6 +66,26 @@ def text_to_phonemes(text: str, language: str = "en-us", normalizer: str | None 
     Raises:
         ValueError: unknown language or normaliser.
     """
+    voice = find_language(language).voice
+    parts = []
+    for code, words in split_languages(text, language):
+        same = (
+            find_language(code).voice == voice
+        )  # a normaliser that was asked for is one of the text's language
+        parts.append((code, _speak(words, code, normalizer if same else None)))
+    spoken, languages = "", []
+    for code, phonemes in parts:
+        if phonemes:
+            stretch = f" {phonemes}" if spoken else str(phonemes)
+            spoken += stretch
+            languages += [code] * len(stretch)
+    normalized = " ".join(phonemes.normalized for _, phonemes in parts if phonemes.normalized)
+    dropped = [character for _, phonemes in parts for character in phonemes.dropped]
+    return Phonemes(spoken, normalized, dropped, languages)
+
+
+def _speak(text: str, language: str, normalizer: str | None) -> Phonemes:
+    """`text_to_phonemes` of a text in one language."""
     found = find_language(language)
     published = normalizer == "english_cleaners2"
     spoken, words, dropped = "", "", []

@@ -129,15 +129,16 @@ class PhoneTokenizer:
 
     def encode(self, phonemes: str) -> Encoded:
         """Token ids of IPA text with punctuation; symbols without any sound are listed in `unknown`."""
-        words, end, unknown = split_words(phonemes)
+        words, starts, end, unknown = _find_words(phonemes)
         if not words:
             return Encoded([], unknown)
-        ids = [self.ids[BEGIN, 0]]
-        for boundary, units in words:
+        ids, places = [self.ids[BEGIN, 0]], [starts[0]]
+        for (boundary, units), start in zip(words, starts, strict=True):
             if boundary:
                 ids.append(self.ids[boundary, 0])
             ids += [self.ids[unit] for unit in units]
-        return Encoded([*ids, self.ids[end, 0]], unknown)
+            places += [start] * (len(ids) - len(places))
+        return Encoded([*ids, self.ids[end, 0]], unknown, [*places, places[-1]])
 
 
 def split_words(phonemes: str) -> tuple[list[tuple[str, Units]], str, list[str]]:
@@ -147,10 +148,18 @@ def split_words(phonemes: str) -> tuple[list[tuple[str, Units]], str, list[str]]
         `(words, end, unknown)`: for each word the boundary before it (`""` for the first, else a plain boundary, a pause
         or a sentence end) and its units; the mark that ends the text (`.`, `!` or `?`); symbols without any sound.
     """
+    words, _, end, unknown = _find_words(phonemes)
+    return words, end, unknown
+
+
+def _find_words(phonemes: str) -> tuple[list[tuple[str, Units]], list[int], str, list[str]]:
+    """`split_words`, and where in the text each word starts."""
     words: list[tuple[str, Units]] = []
+    starts: list[int] = []
     unknown: list[str] = []
     boundary = ""
-    for run in _RUNS.findall(phonemes):
+    for match in _RUNS.finditer(phonemes):
+        run = match[0]
         if run[0].isspace() or run[0] in PAUSES or run[0] in ENDS or run[0] in QUOTES:
             boundary = _strongest(run, boundary)
             continue
@@ -158,8 +167,9 @@ def split_words(phonemes: str) -> tuple[list[tuple[str, Units]], str, list[str]]
         unknown += missing
         if units:
             words.append((boundary if words else "", units))
+            starts.append(match.start())
             boundary = ""
-    return words, boundary if boundary in (".", "!", "?") else ".", unknown
+    return words, starts, boundary if boundary in (".", "!", "?") else ".", unknown
 
 
 def _strongest(run: str, boundary: str) -> str:

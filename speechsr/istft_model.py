@@ -1,0 +1,137 @@
+"""ISTFTSpeechSR: 16 kHz speech -> 24 or 48 kHz at the price of one small network at 100 frames a second; for the lite voice.
+
+The spectrum of the input is copied, frame by frame, into the lower bins of the output's, and only the bins above `from_hz` are
+made, by ConvNeXt blocks; one inverse STFT gives the wave (after Vocos, Siuzdak 2023, and the copied low band of AERO, Mandel et
+al. 2023). So what the input holds passes unharmed, and nothing runs at the output's rate. Not part of HierSpeech++: `SpeechSR`
+is its model. B batch, T samples, N frames, F bins.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from speech.checkpoint import Pretrained
+from speech.modules.convnext import ConvNeXtBlock
+from speechsr.model import check_scale, check_wav
+
+MAX_LOG_MAGNITUDE = 5.0  # louder than full scale; a wild frame of an untrained network stays finite
+FIRST_LOG_MAGNITUDE = -3.0  # of an untrained network's bins: about the level of quiet fricatives
+FLOOR = 1e-5  # of magnitudes, before logarithm and compression
+COMPRESSION = 0.3  # exponent of the magnitude that the network sees beside the phase
+
+
+@dataclass
+class ISTFTSpeechSRConfig:
+    """Sizes of an `ISTFTSpeechSR`; the defaults are the 48 kHz model, `scale` 1.5 makes a 24 kHz one."""
+
+    scale: float = 3.0  # output rate / input rate
+    sample_rate: int = 16000  # of the input
+    n_fft: int = 480  # at the input's rate; the output's frames last as long
+    hop_length: int = 160  # at the input's rate
+    from_hz: float = 8000.0  # what lies below is the input's, what lies above is made
+    width: int = 192
+    layers: int = 6
+    expansion: float = 2.5
+    kernel_size: int = 7
+
+    def __post_init__(self):
+        check_scale(self.scale, self.sample_rate)
+        sizes = self.n_fft * self.scale, self.hop_length * self.scale
+        if self.n_fft % 2 or not all(size.is_integer() for size in sizes) or sizes[0] % 2:
+            raise ValueError(
+                f"n_fft and hop_length times scale must be whole and even sizes, got {self.n_fft}, {self.hop_length} "
+                f"and {self.scale:g}"
+            )
+        if self.n_fft < 2 * self.hop_length:
+            raise ValueError(
+                f"frames must overlap: expected n_fft of at least 2 * hop_length, got {self.n_fft} and {self.hop_length}"
+            )
+        if not 0 < self.from_hz <= self.sample_rate / 2:
+            raise ValueError(
+                f"from_hz: expected a frequency up to {self.sample_rate / 2:g} Hz, got {self.from_hz:g}"
+            )
+
+
+class ISTFTSpeechSR(nn.Module, Pretrained):
+    """Super-resolution that copies the low band and makes the high one; used as `SpeechSR` is."""
+
+    Config = ISTFTSpeechSRConfig
+
+    def __init__(self, config: ISTFTSpeechSRConfig):
+        super().__init__()
+        self.config = config
+        self.out_fft, self.out_hop = (
+            round(config.n_fft * config.scale),
+            round(config.hop_length * config.scale),
+        )
+        # the input's highest bin is of real numbers only, so it is made, too
+        self.kept = min(round(config.from_hz * config.n_fft / config.sample_rate), config.n_fft // 2)
+        made = self.out_fft // 2 + 1 - self.kept
+        self.conv_in = nn.Conv1d(3 * self.kept, config.width, 3, padding=1)
+        self.norm_in = nn.LayerNorm(config.width)
+        self.blocks = nn.ModuleList(
+            ConvNeXtBlock(config.width, config.expansion, config.kernel_size) for _ in range(config.layers)
+        )
+        self.norm_out = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, 2 * made)
+        nn.init.constant_(self.head.bias[:made], FIRST_LOG_MAGNITUDE)
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("out_window", torch.hann_window(self.out_fft), persistent=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """wav [B, 1, T] in [-1, 1] -> [B, 1, int(T * scale)]."""
+        low = self.analyse(wav)  # [B, kept, N]
+        x = self.conv_in(features(low))  # [B, width, N]
+        x = self.norm_in(x.transpose(1, 2)).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        out = self.head(self.norm_out(x.transpose(1, 2))).transpose(1, 2).float()  # [B, 2 * made, N]
+        log_magnitude, angle = out.chunk(2, dim=1)
+        high = torch.polar(log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), angle)
+        return self.synthesise(torch.cat([low, high], dim=1), int(wav.shape[-1] * self.config.scale))
+
+    def analyse(self, wav: Tensor) -> Tensor:
+        """wav [B, 1, T] -> its bins below `from_hz`, complex64 [B, kept, N], N = ceil(T / hop_length) + 1."""
+        config = self.config
+        wav = nn.functional.pad(wav[:, 0].float(), (0, -wav.shape[-1] % config.hop_length))
+        with torch.autocast(wav.device.type, enabled=False):
+            # silence around the signal, not its mirror image, which short signals have too little of
+            return torch.stft(
+                wav,
+                config.n_fft,
+                config.hop_length,
+                window=self.window,
+                pad_mode="constant",
+                return_complex=True,
+            )[:, : self.kept]
+
+    def synthesise(self, spec: Tensor, samples: int) -> Tensor:
+        """Spectrum at the output's rate [B, out_fft // 2 + 1, N], scaled as the input's -> wav [B, 1, samples]."""
+        with torch.autocast(spec.device.type, enabled=False):
+            wav = torch.istft(
+                spec * self.config.scale, self.out_fft, self.out_hop, window=self.out_window, length=samples
+            )
+        return wav[:, None]
+
+    @torch.inference_mode()
+    def infer(self, wav: Tensor) -> Tensor:
+        """wav [B, 1, T] at `sample_rate` -> [B, 1, int(T * scale)] at `output_rate`, in [-1, 1].
+
+        Raises:
+            ValueError: if `wav` has another shape or no samples.
+        """
+        return self(check_wav(wav)).clamp(-1, 1)
+
+    @property
+    def output_rate(self) -> int:
+        """Sample rate of the output in Hz."""
+        return int(self.config.sample_rate * self.config.scale)
+
+
+def features(spec: Tensor) -> Tensor:
+    """What the network sees of a spectrum [B, F, N]: log magnitude, and both parts with a compressed magnitude [B, 3F, N]."""
+    real, imaginary = spec.real, spec.imag
+    magnitude = (real.square() + imaginary.square()).sqrt().clamp(min=FLOOR)
+    compressed = magnitude ** (COMPRESSION - 1)
+    return torch.cat([magnitude.log() / 4, real * compressed, imaginary * compressed], dim=1)
