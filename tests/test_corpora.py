@@ -164,15 +164,17 @@ def recordings(n_speakers, each):
 
 
 def test_the_dev_split_holds_whole_speakers_and_is_stable_when_the_corpus_grows():
-    few, many = ({r.id: r.split for r in with_splits(recordings(n, 3), 0.1, "speakers")} for n in (300, 1000))
+    few, many = (
+        {r.id: r.split for r in with_splits(recordings(n, 3), 0.1, {"": "speakers"})} for n in (300, 1000)
+    )
     assert few == {id: many[id] for id in few}
     for speaker in {id.split("/")[0] for id in many}:
         assert len({many[f"{speaker}/{i}"] for i in range(3)}) == 1
     assert sum(s == "dev" for s in many.values()) / len(many) == pytest.approx(0.1, rel=0.3)
-    one = [r.split for r in with_splits(recordings(1, 1000), 0.1, "utterances")]
+    one = [r.split for r in with_splits(recordings(1, 1000), 0.1, {"": "utterances"})]
     assert one.count("dev") == pytest.approx(100, rel=0.3)
     own = [Recording("a", "a.wav", "s", "en", "", "test")]
-    assert [r.split for r in with_splits(own, 0.99, "utterances")] == ["test"]
+    assert [r.split for r in with_splits(own, 0.99, {})] == ["test"]
 
 
 def test_the_hash_is_the_same_everywhere():

@@ -268,6 +268,23 @@ def test_a_grown_corpus_adds_shards_and_changes_nothing_else(tmp_path):
     }
 
 
+def test_several_corpora_share_a_pack_each_with_its_own_split(tmp_path):
+    """One of one speaker is split by utterances, and the next one's speakers still stay whole."""
+    listed = tmp_path / "alone.txt"
+    many(tmp_path / "wavs", 14)
+    wavs = sorted((tmp_path / "wavs").rglob("*.wav"))
+    listed.write_text("".join(f"alone/{wav.stem}|{wav}|one|en-us|\n" for wav in wavs))
+    options = ("--dev-share", "0.5")
+    assert run(listed, tmp_path / "pack", "--layout", "filelist", *options) == 0
+    assert run(tmp_path / "wavs", tmp_path / "pack", *options) == 0
+    pack = Pack(tmp_path / "pack")
+    splits = [
+        {(u["speaker"], u["split"]) for u in part} for part in (pack.utterances[:14], pack.utterances[14:])
+    ]
+    assert splits[0] == {("one", "train"), ("one", "dev")}
+    assert len(splits[1]) == 7 and len({split for _, split in splits[1]}) == 2
+
+
 def test_a_pack_keeps_its_settings(corpus, tmp_path, capsys):
     assert run(corpus, tmp_path / "pack") == 0
     assert run(corpus, tmp_path / "pack", "--min-seconds", "1") == 2

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from make_pack import make_pack
 
+import train
 from speech.pack_index import forget_arrays, write_index
 from speech.packs import Pack, SpeakerIndex, Utterances, shard_name, write_arrays, write_utterances
 from speech.semantic.encoder import SemanticSpec
@@ -135,3 +136,15 @@ def test_a_prompt_is_another_recording_of_the_speaker(tmp_path):
     assert index.prompt(0, 400, rng) == pytest.approx(0.2, abs=1e-3)
     assert index.prompt(1, 400, rng) == pytest.approx(0.1, abs=1e-3)
     assert index.prompt(2, 4000, rng).shape == (1000,)  # alone: a piece of itself
+
+
+@pytest.mark.parametrize("name", ["phonetic", "aligned_ttv"])
+def test_training_on_a_sharded_pack_gives_the_weights_of_the_plain_one(plain, tmp_path, name):
+    sharded = shard(plain, tmp_path / "sharded", (1, 0, 3, 2))
+    weights = []
+    for pack in (plain, sharded):
+        runs = tmp_path / f"runs-{pack.folder.name}"
+        arguments = [f"data.pack={pack.folder}", f"train.runs_folder={runs}", "train.num_workers=0"]
+        assert train.main([f"configs/tiny/{name}.yaml", *arguments]) == 0
+        weights.append((runs / f"tiny_{name}" / "step_00000002" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]

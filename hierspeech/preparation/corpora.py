@@ -7,7 +7,7 @@ line is yielded and not raised, so that one bad line of a million costs one utte
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hierspeech.preparation.layouts import read_folder, read_libritts, read_vctk
@@ -58,24 +58,25 @@ def read_corpus(path: Path, layout: str, options: CorpusOptions) -> tuple[list[R
     return recordings, dropped
 
 
-def with_splits(recordings: Iterable[Recording], dev_share: float, by: str) -> Iterator[Recording]:
+def with_splits(
+    recordings: Iterable[Recording], dev_share: float, by: Mapping[str, str]
+) -> Iterator[Recording]:
     """Gives "dev" or "train" to those recordings whose corpus has no split of its own.
 
     A hash decides for each speaker or utterance alone, so the answer stays the same however the corpus grows.
 
     Args:
         dev_share: share of the speakers (or utterances) for "dev", 0 to 1.
-        by: "speakers" or "utterances".
+        by: source -> "speakers" or "utterances".
     """
     if not 0 <= dev_share < 1:
         raise ValueError(f"dev share {dev_share:g}: expected 0 <= share < 1")
-    if by not in ("speakers", "utterances"):
-        raise ValueError(f"split by {by!r}: expected 'speakers' or 'utterances'")
     for one in recordings:
         if one.split:
             yield one
             continue
-        key = f"speaker {one.speaker}" if by == "speakers" else f"utterance {one.id}"
+        speakers = by[one.source] == "speakers"
+        key = f"speaker {one.speaker}" if speakers else f"utterance {one.id}"
         split = "dev" if hash_share(key) < dev_share else "train"
         yield Recording(
             one.id, one.wav, one.speaker, one.language, one.text, split, one.source, one.where

@@ -17,7 +17,7 @@ from speech.audio import AudioError, load_audio, set_loudness, trim_silence
 MARGIN_MS = 200.0
 STRETCH_SECONDS = 1200.0  # recordings without text are read this much at a time, however long they are
 ALIGNABLE_SECONDS = 600.0  # of speech with its text at once: the time it takes grows faster than the length
-NEARLY = 1.5  # recordings up to this many times too long are trimmed before anything is said of their length
+NEARLY = 3.0  # recordings up to this many times too long are trimmed before anything is said of their length
 EMPTY = {"wav": np.zeros(0, np.int16), "phonemes": np.zeros(0, np.uint8)}
 
 
@@ -106,6 +106,8 @@ def _finish(recording: dict, cut: list[tuple[str, str, list[float] | None, np.nd
             detail = f"{seconds:.1f} s, expected at most {settings.longest_seconds:g} s"
             if span is not None:
                 detail += "; it holds no pause to cut it at"
+            elif settings.split_seconds is None:
+                detail += "; --split-seconds cuts it"
             dropped.append(Dropped(id_, recording["where"], "too long", detail))
             continue
         utterance = {k: v for k, v in recording.items() if k != "seconds"} | {"id": id_, "text": text}

@@ -110,7 +110,7 @@ class RayEngine:
         if self.started:
             cluster = os.environ.get("RAY_ADDRESS")
             local = {} if cluster else {"num_cpus": self.processes, "include_dashboard": False}
-            self.ray.init(address=cluster, logging_level="error", log_to_driver=False, **local)
+            self.ray.init(address=cluster or "local", logging_level="error", log_to_driver=False, **local)
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # else it reports on every stage
         context = self.ray.data.DataContext.get_current()
         context.enable_progress_bars = False

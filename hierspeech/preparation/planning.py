@@ -72,7 +72,7 @@ class Plan:
         """Plan those recordings that are not planned yet.
 
         Args:
-            dev_by: "speakers", "utterances", or "auto": by speakers where the corpus has several.
+            dev_by: "speakers", "utterances", or "auto": by speakers where a source has several.
             shard_seconds: most that a shard holds, but for a single longer recording.
             measure: does tasks of `run_task` and yields their reports.
         Returns: recordings that cannot be planned.
@@ -94,12 +94,13 @@ class Plan:
         ]
         if not good:
             return dropped
-        dev = self.values.get("dev") or {"share": dev_share, "by": _split_by([r for r, _ in good], dev_by)}
+        # decided by the first recordings of each source, so that a corpus of one speaker may gain others
+        dev = _split_by([r for r, _ in good], dev_by) | self.values.get("dev_by", {})
         total = sum(seconds for _, seconds in good)
         # a small corpus is cut finer, so that several processes have something to do
         size = min(shard_seconds, max(total / SHARDS_OF_SMALL_CORPORA, SMALLEST_SHARD_SECONDS))
         count = self.shards
-        planned = with_splits((r for r, _ in good), dev["share"], dev["by"])
+        planned = with_splits((r for r, _ in good), dev_share, dev)
         rows = (asdict(r) | {"seconds": s} for r, (_, s) in zip(planned, good, strict=True))
         for group in _groups(rows, size):
             shard = self.folder / shard_name(count)
@@ -108,7 +109,7 @@ class Plan:
                 leftover.unlink()
             write_lines(shard / "plan.jsonl", group)
             count += 1
-        self.save(settings=asdict(settings), dev=dev, shards=count)
+        self.save(settings=asdict(settings), dev_by=dev, shards=count)
         return dropped
 
 
@@ -117,10 +118,14 @@ def planned_seconds(shard: Path) -> float:
     return sum(r["seconds"] for r in read_lines(shard / "plan.jsonl"))
 
 
-def _split_by(recordings: list[Recording], dev_by: str) -> str:
-    if dev_by != "auto":
-        return dev_by
-    return "speakers" if len({r.speaker for r in recordings if not r.split}) != 1 else "utterances"
+def _split_by(recordings: list[Recording], dev_by: str) -> dict[str, str]:
+    """Source -> by what it is split, for sources without a split of their own."""
+    speakers: dict[str, set[str]] = {}
+    for recording in recordings:
+        if not recording.split:
+            speakers.setdefault(recording.source, set()).add(recording.speaker)
+    auto = {source: "speakers" if len(names) > 1 else "utterances" for source, names in speakers.items()}
+    return auto if dev_by == "auto" else dict.fromkeys(speakers, dev_by)
 
 
 def _lengths(wavs: list[str], measure: Callable) -> list:

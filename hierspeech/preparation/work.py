@@ -65,7 +65,10 @@ def _make_audio(task: dict) -> dict:
 
     def rows() -> Iterator[tuple]:
         for recording in planned:
-            pieces, problems = pieces_of(recording, settings)
+            try:
+                pieces, problems = pieces_of(recording, settings)
+            except Exception as error:  # a bug: say which of a million recordings it was
+                raise RuntimeError(f"{recording['where']}: {recording['id']!r}: {error!r}") from error
             if problems and task["strict"]:
                 first = problems[0]
                 raise ValueError(f"{first.where}: {first.reason}: {first.detail}")
