@@ -88,7 +88,7 @@ def test_phonetic_encoder(place):
 def test_text_to_vec(place):
     found = tags(place, "aligned_ttv")
     seen_everywhere(found, "ttv", ["durations", "semantic", "contour", "voiced"])
-    assert {"semantic", "contour"} <= set(found["images"])
+    assert {"semantic", "alignment", "mel", "f0"} <= set(found["images"])
 
 
 def test_synthesizer(place):
