@@ -11,28 +11,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, make_generator
+from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, pick_seed, piece_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
+from hierspeech.pipelines.pauses import pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
-from speech.text.chunking import split_text
+from speech.text.chunking import is_divider, split_text, stronger
 from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import split_languages
 from speech.text.languages import find_language
 from ttv.languages import language_ids, tokenizer_of
 
-PAUSE_SECONDS = 0.2  # between sentences, besides the silence they end with
 FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
 # A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
 NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
 
 
 class Sentence(list[int]):
-    """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any)."""
+    """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any).
 
-    def __init__(self, ids: list[int], languages: list[int] | None = None):
+    `border` is what follows it in the text, one of `speech.text.chunking.BORDERS`.
+    """
+
+    def __init__(self, ids: list[int], languages: list[int] | None = None, border: str = "sentence"):
         super().__init__(ids)
         self.languages = languages
+        self.border = border
 
 
 class TextToSpeech:
@@ -102,17 +106,19 @@ class TextToSpeech:
         sentences, unknown = self.encode(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(level, prompt.peak)
-        generator = make_generator(seed)
+        seed = pick_seed(seed)
         pieces: list[np.ndarray] = []
-        for done, phoneme_ids in enumerate(sentences, 1):
+        for index, phoneme_ids in enumerate(sentences):
+            generator = piece_generator(seed, index)
             pieces.append(self.speak(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc))
             if progress:
-                progress(done, len(sentences))
+                progress(index + 1, len(sentences))
         rate = self.voice.sample_rate
         # A published voice gives the samples of its models untouched. Ours fades in and out besides, so that players do
         # not click where a model begins or ends with sound.
         fade_ends = description.recordings == "levelled"
-        wav = join(pieces, int(PAUSE_SECONDS / speed * rate), int(FADE_SECONDS * rate), fade_ends)
+        pauses = [pause_samples(sentence.border, speed, rate) for sentence in sentences]
+        wav = join(pieces, pauses, int(FADE_SECONDS * rate), fade_ends)
         return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
 
     def prompt(
@@ -136,7 +142,9 @@ class TextToSpeech:
         unknown: list[str] = []
         split_languages(text, language)  # refuses a mistyped tag, wherever it stands
         current = language
-        for sentence in split_text(text, description.max_chars):
+        pieces = split_text(text, description.max_chars)
+        spoken = [piece for piece in pieces if not is_divider(piece)]
+        for sentence in spoken or pieces:  # a text of nothing else is read out
             same = find_language(current).voice == find_language(language).voice
             phonemes = text_to_phonemes(sentence, current, normalizer if same else None)
             current = split_languages(sentence, current)[-1][0]  # a tag holds until the next one
@@ -144,7 +152,9 @@ class TextToSpeech:
             unknown += phonemes.dropped + encoded.unknown
             if encoded.ids:
                 languages = language_ids(phonemes, encoded, self.voice.ttv.config.languages)
-                sentences.append(Sentence(encoded.ids, languages))
+                sentences.append(Sentence(encoded.ids, languages, sentence.border))
+            elif sentences:  # what cannot be spoken still ends its paragraph
+                sentences[-1].border = stronger(sentences[-1].border, sentence.border)
         if not sentences:
             shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
             raise ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
@@ -192,17 +202,27 @@ def clip_pitch(log_f0: Tensor, floor_hz: float) -> Tensor:
     return torch.where(log_f0 < math.log(floor_hz), 0.0, log_f0)
 
 
-def join(pieces: list[np.ndarray], pause_samples: int, fade_samples: int, fade_ends: bool) -> np.ndarray:
-    """Pieces [T] -> one wav, with a pause between them and linear fades at the joints, at both ends too if wanted."""
-    pause = np.zeros(pause_samples, np.float32)
+def join(pieces: list[np.ndarray], pauses: list[int], fade_samples: int, fade_ends: bool) -> np.ndarray:
+    """Pieces [T] -> one wav, with linear fades at the joints, at both ends too if wanted.
+
+    `pauses` are the samples of silence after each piece; that of the last one is left out.
+    """
     joined: list[np.ndarray] = []
     for index, piece in enumerate(pieces):
-        wav = piece.copy()
-        n_samples = min(fade_samples, len(wav) // 2)
-        ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
-        if index > 0 or fade_ends:
-            wav[:n_samples] *= ramp
-        if index < len(pieces) - 1 or fade_ends:
-            wav[len(wav) - n_samples :] *= ramp[::-1]
-        joined += [pause, wav] if joined else [wav]
+        last = index == len(pieces) - 1
+        joined.append(fade(piece, fade_samples, index > 0 or fade_ends, not last or fade_ends))
+        if not last:
+            joined.append(np.zeros(pauses[index], np.float32))
     return np.concatenate(joined)
+
+
+def fade(piece: np.ndarray, fade_samples: int, at_start: bool, at_end: bool) -> np.ndarray:
+    """A copy of piece [T] that rises from silence and falls back to it, linearly, where wanted."""
+    wav = piece.copy()
+    n_samples = min(fade_samples, len(wav) // 2)
+    ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
+    if at_start:
+        wav[:n_samples] *= ramp
+    if at_end:
+        wav[len(wav) - n_samples :] *= ramp[::-1]
+    return wav
