@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from hierspeech.pipelines.command_line import (
     Parser,
@@ -12,6 +13,9 @@ from hierspeech.pipelines.command_line import (
     run,
     say,
 )
+
+if TYPE_CHECKING:
+    from hierspeech.pipelines.options import SpeakingOptions
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,25 +52,42 @@ def work(arguments: argparse.Namespace) -> None:
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
 
-    from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
+    from hierspeech.pipelines.long_text import speak_to_file  # after the cheap checks: it loads torch
+    from hierspeech.pipelines.progress_bar import ProgressBar
+    from hierspeech.pipelines.tts import TextToSpeech
 
-    speech = TextToSpeech.from_pretrained(arguments.voice, arguments.device)(
-        text,
-        arguments.ref,
+    tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device)
+    if arguments.text_file is None:
+        options = vars(speaking_options(arguments))
+        speech = tts(text, arguments.ref, progress=progress_line("sentence"), **options)
+        speech.save(arguments.out)
+    else:
+        options = speaking_options(arguments)
+        speech = speak_to_file(tts, text, arguments.out, arguments.ref, options, ProgressBar(), complain)
+    if speech.unknown:
+        complain(f"left out, the voice has no sound for: {' '.join(speech.unknown)}")
+    say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
+
+
+def speaking_options(arguments: argparse.Namespace) -> "SpeakingOptions":
+    """How to speak, as the arguments say it."""
+    from hierspeech.pipelines.options import SpeakingOptions
+
+    return SpeakingOptions(
         language=arguments.language,
         speed=arguments.speed,
         noise_scale=arguments.noise_scale,
+        noise_scale_vc=arguments.noise_scale_vc,
         seed=arguments.seed,
         output_sample_rate=arguments.output_sr,
-        progress=progress_line("sentence"),
-        noise_scale_vc=arguments.noise_scale_vc,
         denoise_ratio=arguments.denoise_ratio,
         level=arguments.level,
     )
-    speech.save(arguments.out)
-    if speech.unknown:
-        print(f"infer.py: left out, the voice has no sound for: {' '.join(speech.unknown)}", file=sys.stderr)
-    say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    print(f"infer.py: {message}", file=sys.stderr)
 
 
 def list_voices() -> None:
