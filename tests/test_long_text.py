@@ -56,11 +56,12 @@ def test_a_file_holds_the_samples_of_a_call(tts, prompt, tmp_path, rate, level, 
 
 
 @pytest.mark.parametrize("words", ["Yes.", " ".join(["word"] * 200), "a,b;c - " * 20])
-def test_one_word_and_two_hundred(tts, prompt, tmp_path, words):
+def test_one_word_and_two_hundred(tts, prompt, tmp_path, words, monkeypatch):
+    monkeypatch.setattr(tts.voice.description, "max_chars", 200)
     speech = tts(words, prompt, seed=0, speed=4.0)
     speak_to_file(tts, words, tmp_path / "file.flac", prompt, SpeakingOptions(speed=4.0))
     samples = soundfile.read(tmp_path / "file.flac", dtype="float32")[0]
-    assert np.isfinite(speech.audio).all() and len(samples) == len(speech.audio) > 1000
+    assert np.isfinite(speech.audio).all() and len(samples) == len(speech.audio) > 600
     assert np.abs(samples - speech.audio).max() < 1e-4
 
 

@@ -4,8 +4,9 @@ Shapes: T samples, S phonemes, N frames at 50 Hz, C channels.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import split_languages
 from speech.text.languages import find_language
 from ttv.languages import language_ids, tokenizer_of
+
+if TYPE_CHECKING:
+    from hierspeech.pipelines.batches import BatchItem, BatchResult
 
 FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
 # A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
@@ -113,13 +117,44 @@ class TextToSpeech:
             pieces.append(self.speak(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc))
             if progress:
                 progress(index + 1, len(sentences))
+        return self.put_together(pieces, sentences, speed, output_sample_rate, level, prompt.peak, unknown)
+
+    def put_together(
+        self,
+        pieces: list[np.ndarray],
+        sentences: list[Sentence],
+        speed: float,
+        output_sample_rate: int,
+        level: str,
+        prompt_peak: float | None,
+        unknown: list[str],
+    ) -> Speech:
+        """Spoken sentences [T] -> one Speech, with the pauses that stand between them in the text."""
         rate = self.voice.sample_rate
         # A published voice gives the samples of its models untouched. Ours fades in and out besides, so that players do
         # not click where a model begins or ends with sound.
-        fade_ends = description.recordings == "levelled"
+        fade_ends = self.voice.description.recordings == "levelled"
         pauses = [pause_samples(sentence.border, speed, rate) for sentence in sentences]
         wav = join(pieces, pauses, int(FADE_SECONDS * rate), fade_ends)
-        return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
+        return finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
+
+    def batch(
+        self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options
+    ) -> "Iterator[BatchResult]":
+        """Speaks many texts, several at a time; each sounds as in a call of its own with the same seed.
+
+        >>> for result in tts.batch([{"text": "Good morning.", "reference": "someone.wav"}, {"text": "Good night."}]):
+        ...     result.speech.save(f"{result.index}.wav")
+
+        Args:
+            items: texts, or dictionaries with text, reference, language, speed and seed, of which all but text may fail.
+            batch_size: sentences that are spoken together, at most.
+            options: the fields of `SpeakingOptions`, for what an item does not say itself.
+        """
+        from hierspeech.pipelines.batches import speak_items
+        from hierspeech.pipelines.options import SpeakingOptions
+
+        return speak_items(self, items, SpeakingOptions(**options), batch_size)
 
     def prompt(
         self, reference: Reference, sample_rate: int | None = None, denoise_ratio: float | None = None
