@@ -91,7 +91,7 @@ def test_bad_items_are_named_and_the_others_spoken(tts, prompts, tmp_path):
     ]
     items = [good] + [{"reference": prompts[0]} | item for item, _ in bad] + [good]
     results = list(tts.batch(items))
-    assert results[0].speech is not None and np.array_equal(results[0].speech.audio, results[-1].speech.audio)
+    assert np.abs(results[0].speech.audio - results[-1].speech.audio).max() < 1e-4
     for result, (_, message) in zip(results[1:-1], bad, strict=True):
         assert result.speech is None and message in result.error
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hierspeech.pipelines.arguments import pick_seed, piece_generator
-from hierspeech.pipelines.fingerprints import fingerprint_reference
+from hierspeech.pipelines.fingerprints import ReferenceFingerprints
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
@@ -92,9 +92,10 @@ def speak_items(
         raise ValueError(f"batch size {batch_size}: expected a positive whole number.")
     tts.voice.speechsr(options.output_sample_rate)  # if it is broken, that is said before anything is spoken
     prompts: dict[str, VoicePrompt] = {}
+    fingerprint = ReferenceFingerprints(tts.voice)
     window: list[_Work] = []
     for index, item in enumerate(items):
-        window.append(_prepare(tts, index, item, options, prompts))
+        window.append(_prepare(tts, index, item, options, prompts, fingerprint))
         if sum(len(work.sentences) for work in window) >= WINDOW_BATCHES * batch_size:
             yield from _finish_window(tts, window, batch_size, progress)
             window = []
@@ -107,6 +108,7 @@ def _prepare(
     item: BatchItem | dict[str, Any] | str,
     options: SpeakingOptions,
     prompts: dict[str, VoicePrompt],
+    fingerprint: ReferenceFingerprints,
 ) -> _Work:
     """Everything of an item that can be wrong, before it takes part in a batch."""
     work = _Work(index)
@@ -115,7 +117,7 @@ def _prepare(
         own = {name: getattr(item, name) for name in ("language", "speed", "seed")}
         work.options = replace(options, **{k: v for k, v in own.items() if v is not None}).fill_in(tts.voice)
         work.sentences, work.unknown = tts.encode(item.text, work.options.language)
-        reference = fingerprint_reference(item.reference, tts.voice)
+        reference = fingerprint(item.reference)
         if reference not in prompts:
             ratio = options.denoise_ratio
             prompts[reference] = as_prompt(item.reference, tts.voice, denoise_ratio=ratio)

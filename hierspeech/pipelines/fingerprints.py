@@ -41,6 +41,23 @@ def fingerprint_reference(reference: Reference, voice: Voice) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+class ReferenceFingerprints:
+    """`fingerprint_reference` of one voice that reads each file but once; for a run that many texts share."""
+
+    def __init__(self, voice: Voice):
+        self.voice = voice
+        self._known: dict[str | None, str] = {}
+
+    def __call__(self, reference: Reference) -> str:
+        """Of what a reference holds."""
+        if isinstance(reference, VoicePrompt | np.ndarray):
+            return fingerprint_reference(reference, self.voice)
+        key = None if reference is None else str(reference)
+        if key not in self._known:
+            self._known[key] = fingerprint_reference(reference, self.voice)
+        return self._known[key]
+
+
 def fingerprint_program(voice: Voice) -> str:
     """Of what computes: another release or another kind of device may give other roundings."""
     return f"samples {SAMPLES}, torch {torch.__version__}, {voice.device.type}"
