@@ -24,7 +24,10 @@ from speech.text.languages import find_language
 from ttv.languages import language_ids, tokenizer_of
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from hierspeech.pipelines.batches import BatchItem, BatchResult
+    from hierspeech.pipelines.long_text import Written
 
 FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
 # A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
@@ -137,6 +140,19 @@ class TextToSpeech:
         pauses = [pause_samples(sentence.border, speed, rate) for sentence in sentences]
         wav = join(pieces, pauses, int(FADE_SECONDS * rate), fade_ends)
         return finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
+
+    def speak_to_file(
+        self, text: str, path: "str | PathLike", reference: Reference = None, **options
+    ) -> "Written":
+        """Speaks a text of any length into a sound file, in constant memory; after an interrupt the same call goes on.
+
+        Args:
+            options: the fields of `SpeakingOptions`; the file holds what a call with the same ones gives.
+        """
+        from hierspeech.pipelines.long_text import speak_to_file
+        from hierspeech.pipelines.options import SpeakingOptions
+
+        return speak_to_file(self, text, path, reference, SpeakingOptions(**options))
 
     def batch(
         self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options
