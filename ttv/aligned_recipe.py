@@ -41,7 +41,7 @@ class DataConfig:
 
 @dataclass
 class RecipeConfig:
-    pass
+    """Options of the training step: there are none."""
 
 
 @dataclass
