@@ -155,6 +155,23 @@ def test_a_run_keeps_the_model_section_of_its_start(tmp_path, capsys):
     assert "holds no TTV" in capsys.readouterr().err
 
 
+def test_a_text_to_vec_in_training_is_heard_through_its_voice(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    voice = build_voice(tmp_path / "voice", "official")
+    make_pack(tmp_path / "pack", [40, 55, 33], spec=SEMANTIC, dev=1)
+    arguments = [
+        str(ROOT / "configs/finetune_ttv.yaml"),
+        f"init={voice}",
+        f"recipe.preview_synthesizer={voice}",
+    ]
+    arguments += [f"data.pack={tmp_path}/pack", f"train.runs_folder={tmp_path}", "train.validate_every=2"]
+    assert train.main([*arguments, *SMALL]) == 0
+    events = EventAccumulator(str(tmp_path / "finetune_ttv"))
+    events.Reload()
+    assert set(events.Tags()["audio"]) == {"recording", "reconstruction", "synthesis"}
+
+
 def test_publishing_from_a_voice_keeps_what_is_not_given(tmp_path):
     voice = build_voice(
         tmp_path / "voice", "official", speechsr=True, noise_scale=0.2, level="peak", version=4
