@@ -91,11 +91,19 @@ def test_wav2vec2_frame_count(wav2vec2, samples):
 @torch.no_grad()
 def test_wav2vec2_padding_changes_nothing(wav2vec2):
     encoder = load_encoder(SPEC, wav2vec2[1])
-    wav = wave(6400, batch=2)
-    lengths = torch.tensor([6400, 3300])
+    wav = wave(6400, batch=5)
+    lengths = torch.tensor([6400, 3300, 320, 6361, 5119])
+    calls = []
+    encoder.model.register_forward_hook(lambda *_: calls.append(1))
     semantic = encoder(wav, lengths)
-    torch.testing.assert_close(semantic[1:, :, :10], encoder(wav[1:, :3300]), rtol=1e-5, atol=1e-6)
-    assert semantic[1, :, 10:].abs().max() == 0
+    assert len(calls) == 1  # the whole batch at once
+    for row, length in enumerate(lengths.tolist()):
+        frames = length // 320
+        alone = encoder(wav[row : row + 1, :length])[0]
+        torch.testing.assert_close(semantic[row, :, :frames], alone, rtol=1e-5, atol=2e-6)
+        assert not semantic[row, :, frames:].any()
+    short = encoder(wav[:2, :800], torch.tensor([800, 100]))  # under a frame: nothing
+    assert short.shape[-1] == 2 and not short[1].any()
 
 
 @torch.no_grad()

@@ -89,9 +89,20 @@ def test_a_voice_of_the_published_architecture(workplace):
     say(workplace, [recording(2.5, f0) for f0 in (110.0, 150.0, 190.0)])
     words = commands("A voice of the published architecture")
     words[0][-1] = f"phonetic={voice}/phonetic"  # a tiny encoder instead of MMS-300M
+    rate = ["train.lr=1e-2", "train.warmup_steps=0"]
+    more = {
+        "configs/finetune_ttv.yaml": [*rate, "data.min_frames=8"],
+        "configs/finetune_hierspeech.yaml": [
+            "train.optimizers={}",
+            *rate,
+            "recipe.discriminator={stft_sizes: [256, 128], stft_channels: 2, periods: [2], period_channels: [2, 4, 4]}",
+            "recipe.window_frames=10",
+            "data.seconds=0.8",
+        ],
+    }
     for command in words:
-        run(command, voice, [*SMALL, "data.min_frames=8", "train.lr=1e-2", "train.warmup_steps=0"])
-    check(workplace, voice, {"ttv"}, "style_encoder.")
+        run(command, voice, [*SMALL, *more.get(command[2], [])])
+    check(workplace, voice, {"ttv", "synthesizer"}, "style_encoder.")
 
 
 def test_a_voice_like_lite(workplace):

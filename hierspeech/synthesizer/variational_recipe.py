@@ -185,14 +185,9 @@ class Recipe:
     def encode(
         self, wav: Tensor, n_frames: Tensor, mel_perturbation: PerturbationConfig | None = None
     ) -> Tensor:
-        """Semantic features of a padded batch: wav [B, T], n_frames [B] -> [B, C, N].
-
-        The large encoders read the silence of the padding along with the speech, all in one batch: utterance by utterance,
-        as they take lengths, they would be many times slower, and they were trained on recordings with pauses.
-        """
-        if self.phonetic:
-            return self.encoder(wav, n_frames * HOP_SAMPLES, mel_perturbation).float()
-        return self.encoder(wav).float()
+        """Semantic features of a padded batch: wav [B, T], n_frames [B] -> [B, C, N]."""
+        changes = (mel_perturbation,) if self.phonetic else ()
+        return self.encoder(wav, n_frames * HOP_SAMPLES, *changes).float()
 
     def generator_losses(self, inputs: VariationalInputs, out: VariationalOutput) -> dict[str, Tensor]:
         """Losses that need no discriminator and no decoded wave; those of parts that the model lacks are left out."""
