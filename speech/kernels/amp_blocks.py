@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from speech.kernels.build import library
 
-TILE_BYTES = 400_000  # of one buffer of a tile: three of them are in use, and the second-level cache holds about 1 MB
+TILE_BYTES = (
+    400_000  # of one buffer of a tile: three of them are in use, and the second-level cache holds about 1 MB
+)
 
 
 class _Activation(ctypes.Structure):
