@@ -27,7 +27,9 @@ def stretch(x: Tensor, scale: float) -> Tensor:
     padded = F.pad(x, (1, 1), mode="replicate")
     phases = []
     for phase in range(up):
-        place = (phase + Fraction(1, 2)) / ratio + Fraction(1, 2)  # in `padded`, whose first sample is one early
+        place = (phase + Fraction(1, 2)) / ratio + Fraction(
+            1, 2
+        )  # in `padded`, whose first sample is one early
         first, weight = int(place), float(place % 1)
         left = padded[..., first : first + (steps - 1) * down + 1 : down]
         right = padded[..., first + 1 : first + (steps - 1) * down + 2 : down] if weight else left

@@ -68,7 +68,9 @@ class SpeechSRWindows:
     def finish(self) -> np.ndarray:
         """The rest [T'], after the last samples: in all round(T * scale)."""
         total = round(self._received * self.scale)
-        odd = -self._received % self.scale.denominator  # a whole number of output samples; they are cut off again
+        odd = (
+            -self._received % self.scale.denominator
+        )  # a whole number of output samples; they are cut off again
         self._append(np.zeros(odd, np.float32))
         if self._done == len(self._wav):
             return np.zeros(0, np.float32)

@@ -17,7 +17,8 @@ def amp_reach(kernel_sizes: list[int], dilations: list[int]) -> int:
     """Of a `MultiKernelBlock` of `AMPBlock`s: two activations and two convolutions a round, one round a dilation."""
     kernel_size = max(kernel_sizes)
     return sum(
-        2 * ACTIVATION_REACH + conv_reach(kernel_size, dilation) + conv_reach(kernel_size) for dilation in dilations
+        2 * ACTIVATION_REACH + conv_reach(kernel_size, dilation) + conv_reach(kernel_size)
+        for dilation in dilations
     )
 
 
