@@ -162,8 +162,12 @@ class VoiceConversion:
         start = reader.peek(int(RANGE_SECONDS * rate))
         source_range = pitch_range(self._f0(pad(start) if published else start))
         lengths = iter(STREAM_PIECE_SECONDS)
-        while len(wav := reader.peek(int(PIECE_SECONDS[1] * rate) + 1)):
-            start, stop = piece_bounds(wav, rate, next(lengths, PIECE_SECONDS))[0]
+        while True:
+            seconds = next(lengths, PIECE_SECONDS)
+            wav = reader.peek(int(seconds[1] * rate) + 1)
+            if not len(wav):
+                return
+            _, stop = piece_bounds(wav, rate, seconds)[0]
             last = stop == len(wav)
             wav = reader.take(stop)
             semantic, log_f0 = self._features(wav, source_range, prompt)
