@@ -14,6 +14,7 @@ from hierspeech.pipelines.command_line import (
     run,
     say,
 )
+from hierspeech.pipelines.stream_files import add_stream_option, check_stream_output, write_stream
 
 if TYPE_CHECKING:
     from hierspeech.pipelines.options import SpeakingOptions
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         help="the same for the waveform alone, --noise-scale then being that of rhythm and melody (default: as --noise-scale)",
     )
+    add_stream_option(parser)
     parser.add_argument(
         "--list-voices", action="store_true", help="list the shipped voices and their prompts, and stop"
     )
@@ -62,25 +64,32 @@ def work(arguments: argparse.Namespace) -> None:
     if arguments.text is None and arguments.text_file is None:
         raise ValueError("expected --text, --text-file or --batch (see --help).")
     arguments.out = DEFAULT_OUT if arguments.out is None else arguments.out
-    check_paths(arguments.out, arguments.ref, arguments.text_file)
+    if arguments.stream:
+        check_stream_output(arguments.out, arguments.stream, arguments.ref, arguments.text_file)
+    else:
+        check_paths(arguments.out, arguments.ref, arguments.text_file)
     text = read_text(arguments.text, arguments.text_file)
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
 
-    from hierspeech.pipelines.long_text import speak_to_file  # after the cheap checks: it loads torch
-    from hierspeech.pipelines.progress_bar import ProgressBar
-    from hierspeech.pipelines.tts import TextToSpeech
+    from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
 
-    tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device)
+    tts, options = (
+        TextToSpeech.from_pretrained(arguments.voice, arguments.device),
+        speaking_options(arguments),
+    )
+    if arguments.stream:
+        chunks = tts.stream(text, arguments.ref, **vars(options))
+        return warn(write_stream(chunks, arguments.out, arguments.stream))
     if arguments.text_file is None:
-        options = vars(speaking_options(arguments))
-        speech = tts(text, arguments.ref, progress=progress_line("sentence"), **options)
+        speech = tts(text, arguments.ref, **vars(options), progress=progress_line("sentence"))
         speech.save(arguments.out)
     else:
-        options = speaking_options(arguments)
+        from hierspeech.pipelines.long_text import speak_to_file
+        from hierspeech.pipelines.progress_bar import ProgressBar
+
         speech = speak_to_file(tts, text, arguments.out, arguments.ref, options, ProgressBar(), complain)
-    if speech.unknown:
-        complain(f"left out, the voice has no sound for: {' '.join(speech.unknown)}")
+    warn(speech.unknown)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
 
 
@@ -88,6 +97,8 @@ def speak_batch(arguments: argparse.Namespace) -> None:
     """Speaks a table; ValueError at the end where rows of it were bad."""
     if arguments.out is not None:
         raise ValueError(f"--out {arguments.out}: expected none with --batch, whose table names the outputs.")
+    if arguments.stream:
+        raise ValueError("--stream: expected none with --batch, whose texts are spoken together.")
 
     from hierspeech.pipelines.batch_table import speak_table
     from hierspeech.pipelines.progress_bar import ProgressBar
@@ -129,6 +140,12 @@ def speaking_options(arguments: argparse.Namespace) -> "SpeakingOptions":
 def complain(message: str) -> None:
     """One line on standard error."""
     print(f"infer.py: {message}", file=sys.stderr)
+
+
+def warn(unknown: list[str]) -> None:
+    """Says which symbols of the text were left out."""
+    if unknown:
+        complain(f"left out, the voice has no sound for: {' '.join(unknown)}")
 
 
 def list_voices() -> None:
