@@ -74,15 +74,13 @@ def work(arguments: argparse.Namespace) -> None:
 
     from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
 
-    tts, options = (
-        TextToSpeech.from_pretrained(arguments.voice, arguments.device),
-        speaking_options(arguments),
-    )
+    tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device)
+    options = speaking_options(arguments)
     if arguments.stream:
         chunks = tts.stream(text, arguments.ref, **vars(options))
         return warn(write_stream(chunks, arguments.out, arguments.stream))
     if arguments.text_file is None:
-        speech = tts(text, arguments.ref, **vars(options), progress=progress_line("sentence"))
+        speech = tts(text, arguments.ref, progress=progress_line("sentence"), **vars(options))
         speech.save(arguments.out)
     else:
         from hierspeech.pipelines.long_text import speak_to_file
@@ -97,8 +95,6 @@ def speak_batch(arguments: argparse.Namespace) -> None:
     """Speaks a table; ValueError at the end where rows of it were bad."""
     if arguments.out is not None:
         raise ValueError(f"--out {arguments.out}: expected none with --batch, whose table names the outputs.")
-    if arguments.stream:
-        raise ValueError("--stream: expected none with --batch, whose texts are spoken together.")
 
     from hierspeech.pipelines.batch_table import speak_table
     from hierspeech.pipelines.progress_bar import ProgressBar

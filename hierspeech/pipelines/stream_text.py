@@ -6,9 +6,8 @@ computed while earlier ones are heard. What is cut, and where, never depends on 
 
 import re
 from collections.abc import Iterator
-from itertools import chain
 
-from speech.text.chunking import Piece, split_paragraphs, split_sentences, split_text
+from speech.text.chunking import Piece, is_divider, split_paragraphs, split_sentences, split_text
 
 FIRST_CHARS = (
     80  # limit of the first piece; the next may be twice as long, and so on up to the voice's own limit
@@ -21,30 +20,40 @@ def stream_pieces(text: str, max_chars: int) -> Iterator[Piece]:
     """Pieces of at most `max_chars` characters in the order of the text; only white space is lost.
 
     The first one is a whole sentence. A sentence over FIRST_CHARS gives its beginning up to the last clause border within them
-    instead; without one it stays whole, since a pause inside a phrase sounds worse than a later beginning.
+    instead; without one it stays whole, since a pause inside a phrase sounds worse than a later beginning. Lines that only divide
+    sections are left out, unless there is nothing else.
     """
-    limit = min(FIRST_CHARS, max_chars)
-    first = True
-    for paragraph, border in split_paragraphs(text):
-        sentences, current = lazy_sentences(paragraph), Piece("")
+    limit, first = min(FIRST_CHARS, max_chars), True
+    paragraphs = split_paragraphs(text)
+    spoken = [pair for pair in paragraphs if not is_divider(pair[0])]
+    for paragraph, border in spoken or paragraphs:
+        held: Piece | None = None  # what follows it is known when the next part is
+        for part in _parts(paragraph, first, max_chars):
+            if held is None:
+                held = part
+            elif first or len(held) + 1 + len(part) > limit:
+                yield held
+                limit, first, held = min(2 * limit, max_chars), False, part
+            else:
+                held = Piece(f"{held} {part}", part.border)
+        if held is not None:
+            held.border = border
+            yield held
+            limit, first = min(2 * limit, max_chars), False
+
+
+def _parts(paragraph: str, first: bool, max_chars: int) -> Iterator[Piece]:
+    """The sentences of a paragraph, long ones in parts; the first sentence of all gives a short beginning first."""
+    for sentence in lazy_sentences(paragraph):
         if first:
             first = False
-            head, rest = _first_piece(next(sentences), limit, max_chars)
-            following = rest or next(sentences, "")
-            yield Piece(head, _cut_border(head) if rest else "sentence" if following else border)
-            limit = min(2 * limit, max_chars)
-            sentences = chain(filter(None, [following]), sentences)
-        for sentence in sentences:
-            parts = split_text(sentence, max_chars)
-            parts[-1].border = "sentence"
-            for part in parts:
-                if current and len(current) + 1 + len(part) > limit:
-                    yield current
-                    limit, current = min(2 * limit, max_chars), Piece("")
-                current = Piece(f"{current} {part}", part.border) if current else part
-        if current:
-            yield Piece(current, border)
-            limit = min(2 * limit, max_chars)
+            head, sentence = _first_piece(sentence, min(FIRST_CHARS, max_chars), max_chars)
+            clause = "colon" if head.rstrip("\"'”’»)")[-1:] in ";:—–-" else "comma"
+            yield Piece(head, clause if sentence else "sentence")
+        parts = split_text(sentence, max_chars)
+        for part in parts[-1:]:
+            part.border = "sentence"
+        yield from parts
 
 
 def lazy_sentences(paragraph: str) -> Iterator[str]:
@@ -74,8 +83,3 @@ def _first_piece(sentence: str, limit: int, max_chars: int) -> tuple[str, str]:
             cut = len(split_text(sentence, max_chars)[0])
         return sentence[:cut].strip(), sentence[cut:].strip()
     return sentence, ""
-
-
-def _cut_border(head: str) -> str:
-    """The border that a beginning of a sentence ends with."""
-    return "colon" if head.rstrip("\"'”’»)")[-1:] in ";:—–-" else "comma"

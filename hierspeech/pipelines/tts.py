@@ -18,9 +18,9 @@ from hierspeech.pipelines.output import Speech, check_level, check_output_rate, 
 from hierspeech.pipelines.pauses import join, pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.stream_text import stream_pieces
-from hierspeech.pipelines.streaming import Lookahead, Piece, speak_pieces
+from hierspeech.pipelines.streaming import Lookahead, StreamPiece, speak_pieces
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
-from speech.text.chunking import is_divider, split_text, stronger
+from speech.text.chunking import Piece, is_divider, split_text, stronger
 from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import split_languages
 from speech.text.languages import find_language
@@ -135,37 +135,6 @@ class TextToSpeech:
         wav = join(pieces, pauses, int(FADE_SECONDS * rate), self.fade_ends)
         return finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
 
-    def speak_to_file(
-        self, text: str, path: "str | PathLike", reference: Reference = None, **options
-    ) -> "Written":
-        """Speaks a text of any length into a sound file, in constant memory; after an interrupt the same call goes on.
-
-        Args:
-            options: the fields of `SpeakingOptions`; the file holds what a call with the same ones gives.
-        """
-        from hierspeech.pipelines.long_text import speak_to_file
-        from hierspeech.pipelines.options import SpeakingOptions
-
-        return speak_to_file(self, text, path, reference, SpeakingOptions(**options))
-
-    def batch(
-        self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options
-    ) -> "Iterator[BatchResult]":
-        """Speaks many texts, several at a time; each sounds as in a call of its own with the same seed.
-
-        >>> for result in tts.batch([{"text": "Good morning.", "reference": "someone.wav"}, {"text": "Good night."}]):
-        ...     result.speech.save(f"{result.index}.wav")
-
-        Args:
-            items: texts, or dictionaries with text, reference, language, speed and seed, of which all but text may fail.
-            batch_size: sentences that are spoken together, at most.
-            options: the fields of `SpeakingOptions`, for what an item does not say itself.
-        """
-        from hierspeech.pipelines.batches import speak_items
-        from hierspeech.pipelines.options import SpeakingOptions
-
-        return speak_items(self, items, SpeakingOptions(**options), batch_size)
-
     def stream(
         self,
         text: str,
@@ -206,8 +175,6 @@ class TextToSpeech:
         texts = stream_pieces(text, self.voice.description.max_chars)
         parts = Lookahead(self._encode(texts, language, unknown))
         if not parts.more():
-            parts = Lookahead(self._encode([text], language, unknown, dividers=True))
-        if not parts.more():
             raise _nothing_to_say(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(level, prompt.peak)
@@ -224,7 +191,7 @@ class TextToSpeech:
         noise_scale: float,
         noise_scale_vc: float,
         seed: int,
-    ) -> Iterator[Piece]:
+    ) -> Iterator[StreamPiece]:
         """What the decoder needs of each sentence in `parts`, computed when it is asked for."""
         rate, style = self.voice.sample_rate, prompt.synthesizer_style.to(self.voice.device)
         fade_samples = int(FADE_SECONDS * rate)
@@ -235,10 +202,10 @@ class TextToSpeech:
             z = self.voice.synthesizer.sample_latent(
                 out.semantic, out.log_f0, style, out.frame_mask, noise_scale_vc, generator
             )
-            yield Piece(
+            yield StreamPiece(
                 z,
                 out.log_f0,
-                pause_samples=pause_samples(before.border, speed, rate) if before else 0,
+                pause_samples=0 if before is None else pause_samples(before.border, speed, rate),
                 fade_in=fade_samples if index or self.fade_ends else 0,
                 fade_out=lambda: fade_samples if parts.more() or self.fade_ends else 0,
             )
@@ -272,6 +239,37 @@ class TextToSpeech:
         self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
         return noise_scale, noise_scale_vc, level
 
+    def speak_to_file(
+        self, text: str, path: "str | PathLike", reference: Reference = None, **options
+    ) -> "Written":
+        """Speaks a text of any length into a sound file, in constant memory; after an interrupt the same call goes on.
+
+        Args:
+            options: the fields of `SpeakingOptions`; the file holds what a call with the same ones gives.
+        """
+        from hierspeech.pipelines.long_text import speak_to_file
+        from hierspeech.pipelines.options import SpeakingOptions
+
+        return speak_to_file(self, text, path, reference, SpeakingOptions(**options))
+
+    def batch(
+        self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options
+    ) -> "Iterator[BatchResult]":
+        """Speaks many texts, several at a time; each sounds as in a call of its own with the same seed.
+
+        >>> for result in tts.batch([{"text": "Good morning.", "reference": "someone.wav"}, {"text": "Good night."}]):
+        ...     result.speech.save(f"{result.index}.wav")
+
+        Args:
+            items: texts, or dictionaries with text, reference, language, speed and seed, of which all but text may fail.
+            batch_size: sentences that are spoken together, at most.
+            options: the fields of `SpeakingOptions`, for what an item does not say itself.
+        """
+        from hierspeech.pipelines.batches import speak_items
+        from hierspeech.pipelines.options import SpeakingOptions
+
+        return speak_items(self, items, SpeakingOptions(**options), batch_size)
+
     def prompt(
         self, reference: Reference, sample_rate: int | None = None, denoise_ratio: float | None = None
     ) -> VoicePrompt:
@@ -287,9 +285,9 @@ class TextToSpeech:
         language = self._check_text(text, language)
         unknown: list[str] = []
         pieces = split_text(text, self.voice.description.max_chars)
-        sentences = list(self._encode(pieces, language, unknown))
-        if not sentences:  # a text of nothing but dividers is read out
-            sentences = list(self._encode(pieces, language, unknown, dividers=True))
+        spoken = [piece for piece in pieces if not is_divider(piece)]
+        # a text of nothing but dividers is read out
+        sentences = list(self._encode(spoken or pieces, language, unknown))
         if not sentences:
             raise _nothing_to_say(text, language)
         return sentences, list(dict.fromkeys(unknown))
@@ -302,22 +300,16 @@ class TextToSpeech:
         split_languages(text, language)
         return language
 
-    def _encode(
-        self, pieces: Iterable[str], language: str, unknown: list[str], dividers: bool = False
-    ) -> Iterator[Sentence]:
+    def _encode(self, pieces: Iterable[Piece], language: str, unknown: list[str]) -> Iterator[Sentence]:
         """The pieces of a text that have anything to speak; symbols without a sound are appended to `unknown`.
 
-        What stands between two of them unspoken, such as the divider of a section, makes the border of the first one
-        stronger when the second one is asked for. With `dividers`, those are spoken too.
+        The border of a sentence that was yielded grows where what follows it cannot be spoken.
         """
         description = self.voice.description
         normalizer = description.normalizer if language == description.language else None
-        current, last = language, Sentence([])
+        current = language
+        last: Sentence | None = None
         for piece in pieces:
-            border = getattr(piece, "border", "sentence")
-            if is_divider(piece) and not dividers:
-                last.border = stronger(last.border, border)
-                continue
             same = find_language(current).voice == find_language(language).voice
             phonemes = text_to_phonemes(piece, current, normalizer if same else None)
             current = split_languages(piece, current)[-1][0]  # a tag holds until the next one
@@ -325,10 +317,10 @@ class TextToSpeech:
             unknown += phonemes.dropped + encoded.unknown
             if encoded.ids:
                 languages = language_ids(phonemes, encoded, self.voice.ttv.config.languages)
-                last = Sentence(encoded.ids, languages, border)
+                last = Sentence(encoded.ids, languages, piece.border)
                 yield last
-            else:
-                last.border = stronger(last.border, border)
+            elif last is not None:  # what cannot be spoken still ends its paragraph
+                last.border = stronger(last.border, piece.border)
 
     @torch.inference_mode()
     def speak(
