@@ -3,12 +3,13 @@
 The spectrum of the input is copied, frame by frame, into the lower bins of the output's, and only the bins above `from_hz` are
 made, by ConvNeXt blocks; one inverse STFT gives the wave (after Vocos, Siuzdak 2023, and the copied low band of AERO, Mandel et
 al. 2023). So what the input holds passes unharmed, and nothing runs at the output's rate. With `copy_from_hz` the new bins are the
-upper end of the low band, copied up again and again as in spectral band replication, at magnitudes that the network says for `bands`
-stretches: pitch pulses and the grain of noise need not be learnt then, and a tenth of the weights does. Not part of HierSpeech++:
+upper end of the low band, copied up again and again as in spectral band replication, at magnitudes that the network says for
+steps of `band_hz`: pitch pulses and the grain of noise need not be learnt then, and a tenth of the weights does. Not part of HierSpeech++:
 `SpeechSR` is its model. B batch, T samples, N frames, F bins.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class ISTFTSpeechSRConfig:
     kernel_size: int = 7
     copy_from_hz: float | None = None  # where the stretch up to `from_hz` begins that is copied up; None: all is made
     flatten: float = 1.0  # how far the copy's own magnitudes are evened out: 0 not at all, 1 so that only phases are left
-    bands: int = 64  # magnitudes that the network says of the copies, evenly spread from `from_hz` to the highest bin
+    band_hz: float = 265.0  # step between the magnitudes that the network says of the copies, from `from_hz` on
     pooled: int = 3  # bins whose power is averaged in what the network sees, where it copies
 
     def __post_init__(self):
@@ -70,10 +71,10 @@ class ISTFTSpeechSRConfig:
                 f"copy_from_hz: expected a frequency above 0 and {self.sample_rate / self.hop_length:g} Hz or more below "
                 f"from_hz {self.from_hz:g}, got {self.copy_from_hz:g}"
             )
-        if not 0 <= self.flatten <= 1 or self.bands < 2 or self.pooled < 1:
+        if not 0 <= self.flatten <= 1 or self.band_hz < self.sample_rate / self.n_fft or self.pooled < 1:
             raise ValueError(
-                f"expected flatten of 0 to 1, bands of 2 or more and pooled of 1 or more, got {self.flatten:g}, {self.bands} "
-                f"and {self.pooled}"
+                f"expected flatten of 0 to 1, band_hz of a bin or more and pooled of 1 or more, got {self.flatten:g}, "
+                f"{self.band_hz:g} and {self.pooled}"
             )
 
 
@@ -94,7 +95,8 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         self.made = self.out_fft // 2 + 1 - self.kept
         copies = config.copy_from_hz is not None
         seen = -(-self.kept // config.pooled) if copies else 3 * self.kept
-        said = config.bands if copies else self.made
+        weights = band_weights(config, self.made)
+        said = weights.shape[1] if copies else self.made
         self.conv_in = nn.Conv1d(seen, config.width, 3, padding=1)
         self.norm_in = nn.LayerNorm(config.width)
         self.blocks = nn.ModuleList(
@@ -105,7 +107,7 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         nn.init.constant_(self.head.bias[:said], FIRST_LOG_MAGNITUDE)
         if copies:
             self.register_buffer("sources", copied_bins(config, self.kept, self.made), persistent=False)
-            self.register_buffer("weights", band_weights(config.bands, self.made), persistent=False)
+            self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer("out_window", torch.hann_window(self.out_fft), persistent=False)
 
@@ -163,6 +165,30 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         """Sample rate of the output in Hz."""
         return int(self.config.sample_rate * self.config.scale)
 
+    @torch.no_grad()
+    def at_rate(self, output_rate: int) -> "ISTFTSpeechSR":
+        """The same model for a lower output rate in Hz: its spectrum ends earlier, the last layer says fewer bins.
+
+        Raises:
+            ValueError: a rate above this model's, or one that its frames do not fit.
+        """
+        if output_rate == self.output_rate:
+            return self
+        if output_rate > self.output_rate:
+            raise ValueError(
+                f"this model gives {self.output_rate} Hz or less, which {output_rate} Hz is not"
+            )
+        other = type(self)(replace(self.config, scale=output_rate / self.config.sample_rate))
+        state, head = self.state_dict(), other.head.out_features
+        if self.config.copy_from_hz is not None:
+            rows = torch.arange(head)
+        else:  # magnitudes, then angles
+            rows = torch.cat([torch.arange(head // 2), torch.arange(head // 2) + self.made])
+        for name in ("head.weight", "head.bias"):
+            state[name] = state[name][rows.to(state[name].device)]
+        other.load_state_dict(state)
+        return other.to(self.head.weight).train(self.training)
+
 
 def features(spec: Tensor) -> Tensor:
     """What the network sees of a spectrum [B, F, N]: log magnitude, and both parts with a compressed magnitude [B, 3F, N]."""
@@ -197,7 +223,8 @@ def copied_bins(config: ISTFTSpeechSRConfig, kept: int, made: int) -> Tensor:
     return torch.arange(made) % span + kept - span
 
 
-def band_weights(bands: int, made: int) -> Tensor:
-    """Linear interpolation from `bands` values, the first and last bin's among them, to all bins: [made, bands]."""
-    place = torch.linspace(0, bands - 1, made)
-    return (1 - (place[:, None] - torch.arange(bands)).abs()).clamp(min=0)
+def band_weights(config: ISTFTSpeechSRConfig, made: int) -> Tensor:
+    """Linear interpolation from one value every `band_hz` to the made bins: [made, number of values]."""
+    place = torch.arange(made) * (config.sample_rate / config.n_fft / config.band_hz)
+    values = torch.arange(math.ceil(place[-1].item()) + 1)
+    return (1 - (place[:, None] - values).abs()).clamp(min=0)
