@@ -35,7 +35,9 @@ def speak(
     heard = references if snr_db is None else in_noise(out, references, snr_db)
     prompts = [tts.prompt(reference, denoise_ratio=ratio) for reference in heard]
     for k, line in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()):
-        text, _, in_words = line.partition("|")  # what the judge should hear, where numbers are written in digits
+        text, _, in_words = line.partition(
+            "|"
+        )  # what the judge should hear, where numbers are written in digits
         begin = time.perf_counter()
         speech = tts(text, prompts[k % len(prompts)], seed=0)
         if k:

@@ -39,11 +39,11 @@ def join(pieces: list[np.ndarray], pauses: list[int], fade_samples: int, fade_en
 
 def fade(piece: np.ndarray, fade_samples: int, at_start: bool, at_end: bool) -> np.ndarray:
     """A copy of piece [T] that rises from silence and falls back to it, linearly, where wanted."""
-    wav = piece.copy()
-    n_samples = min(fade_samples, len(wav) // 2)
-    ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
-    if at_start:
-        wav[:n_samples] *= ramp
-    if at_end:
-        wav[len(wav) - n_samples :] *= ramp[::-1]
-    return wav
+    gains = rising(len(piece), min(fade_samples, len(piece) // 2))
+    return piece * (gains if at_start else 1) * (gains[::-1] if at_end else 1)
+
+
+def rising(samples: int, ramp_samples: int) -> np.ndarray:
+    """Gains float32 [samples] that rise on a straight line over the first `ramp_samples`, then are 1."""
+    ramp = np.arange(1, ramp_samples + 1, dtype=np.float32) / (ramp_samples + 1)
+    return np.concatenate([ramp, np.ones(samples - ramp_samples, np.float32)])

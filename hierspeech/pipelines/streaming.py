@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from hierspeech.pipelines.output import Speech
+from hierspeech.pipelines.pauses import rising
 from hierspeech.pipelines.stream_output import Leveller, RateChanger
 from hierspeech.pipelines.voice import Voice
 from hierspeech.synthesizer.windows import decode_windows
@@ -134,16 +135,10 @@ def decode_piece(
             )
         first, done = done == 0, done + len(wav)
         if first:
-            wav = wav * fade(len(wav), min(piece.fade_in, total // 2))
+            wav = wav * rising(len(wav), min(piece.fade_in, total // 2))
         if done == total:
-            wav = wav * fade(len(wav), min(piece.fade_out(), total // 2))[::-1]
+            wav = wav * rising(len(wav), min(piece.fade_out(), total // 2))[::-1]
         yield wav[: max(0, len(wav) - (done - keep))] if done > keep else wav
-
-
-def fade(samples: int, ramp_samples: int) -> np.ndarray:
-    """Gains [samples] that rise on a straight line over the first `ramp_samples`, then are 1."""
-    ramp = np.arange(1, ramp_samples + 1, dtype=np.float32) / (ramp_samples + 1)
-    return np.concatenate([ramp, np.ones(samples - ramp_samples, np.float32)])
 
 
 def first_audio_seconds(

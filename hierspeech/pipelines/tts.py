@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, pick_seed, piece_generator
-from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
+from hierspeech.pipelines.arguments import pick_seed, piece_generator
+from hierspeech.pipelines.options import SpeakingOptions
+from hierspeech.pipelines.output import Speech, check_level, finish
 from hierspeech.pipelines.pauses import join, pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.stream_text import stream_pieces
@@ -104,20 +105,32 @@ class TextToSpeech:
         Raises:
             ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
         """
-        noise_scale, noise_scale_vc, level = self._check(
-            speed, noise_scale, noise_scale_vc, level, output_sample_rate
-        )
+        options = SpeakingOptions(
+            language,
+            speed,
+            noise_scale,
+            noise_scale_vc,
+            pick_seed(seed),
+            output_sample_rate,
+            denoise_ratio,
+            level,
+        ).fill_in(self.voice)
+        self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
         sentences, unknown = self.encode(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
-        check_level(level, prompt.peak)
-        seed = pick_seed(seed)
+        check_level(options.level, prompt.peak)
         pieces: list[np.ndarray] = []
         for index, phoneme_ids in enumerate(sentences):
-            generator = piece_generator(seed, index)
-            pieces.append(self.speak(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc))
+            generator, scales = (
+                piece_generator(options.seed, index),
+                (options.noise_scale, options.noise_scale_vc),
+            )
+            pieces.append(self.speak(phoneme_ids, prompt, speed, scales[0], generator, scales[1]))
             if progress:
                 progress(index + 1, len(sentences))
-        return self.put_together(pieces, sentences, speed, output_sample_rate, level, prompt.peak, unknown)
+        return self.put_together(
+            pieces, sentences, speed, output_sample_rate, options.level, prompt.peak, unknown
+        )
 
     def put_together(
         self,
@@ -167,9 +180,17 @@ class TextToSpeech:
             ValueError: as for a call; what can be known from the arguments and the first piece is said here, at once. The
                 generator raises it where a later piece of the text cannot be spoken.
         """
-        noise_scale, noise_scale_vc, level = self._check(
-            speed, noise_scale, noise_scale_vc, level, output_sample_rate
-        )
+        options = SpeakingOptions(
+            language,
+            speed,
+            noise_scale,
+            noise_scale_vc,
+            pick_seed(seed),
+            output_sample_rate,
+            denoise_ratio,
+            level,
+        ).fill_in(self.voice)
+        self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
         language = self._check_text(text, language)
         unknown: list[str] = []
         texts = stream_pieces(text, self.voice.description.max_chars)
@@ -177,35 +198,34 @@ class TextToSpeech:
         if not parts.more():
             raise _nothing_to_say(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
-        check_level(level, prompt.peak)
-        pieces = self._decodable(parts, prompt, speed, noise_scale, noise_scale_vc, pick_seed(seed))
+        check_level(options.level, prompt.peak)
+        pieces = self._decodable(parts, prompt, options)
         style = prompt.synthesizer_style.to(self.voice.device)
-        return speak_pieces(pieces, self.voice, style, output_sample_rate, level, prompt.peak, unknown)
+        return speak_pieces(
+            pieces, self.voice, style, output_sample_rate, options.level, prompt.peak, unknown
+        )
 
     @torch.inference_mode()
     def _decodable(
         self,
         parts: Lookahead,
         prompt: VoicePrompt,
-        speed: float,
-        noise_scale: float,
-        noise_scale_vc: float,
-        seed: int,
+        options: SpeakingOptions,
     ) -> Iterator[StreamPiece]:
         """What the decoder needs of each sentence in `parts`, computed when it is asked for."""
         rate, style = self.voice.sample_rate, prompt.synthesizer_style.to(self.voice.device)
         fade_samples = int(FADE_SECONDS * rate)
         before: Sentence | None = None
         for index, sentence in enumerate(parts):
-            generator = piece_generator(seed, index)
-            out = self._text_to_vec(sentence, prompt, speed, noise_scale, generator)
+            generator = piece_generator(options.seed, index)
+            out = self._text_to_vec(sentence, prompt, options.speed, options.noise_scale, generator)
             z = self.voice.synthesizer.sample_latent(
-                out.semantic, out.log_f0, style, out.frame_mask, noise_scale_vc, generator
+                out.semantic, out.log_f0, style, out.frame_mask, options.noise_scale_vc, generator
             )
             yield StreamPiece(
                 z,
                 out.log_f0,
-                pause_samples=0 if before is None else pause_samples(before.border, speed, rate),
+                pause_samples=0 if before is None else pause_samples(before.border, options.speed, rate),
                 fade_in=fade_samples if index or self.fade_ends else 0,
                 fade_out=lambda: fade_samples if parts.more() or self.fade_ends else 0,
             )
@@ -218,27 +238,6 @@ class TextToSpeech:
         # not click where a model begins or ends with sound.
         return self.voice.description.recordings == "levelled"
 
-    def _check(
-        self,
-        speed: float,
-        noise_scale: float | None,
-        noise_scale_vc: float | None,
-        level: str | None,
-        output_sample_rate: int,
-    ) -> tuple[float, float, str]:
-        """Both noise scales and the level, as they are or as the voice has them; ValueError for what is out of range."""
-        description = self.voice.description
-        noise_scale = description.noise_scale if noise_scale is None else noise_scale
-        noise_scale_vc = noise_scale if noise_scale_vc is None else noise_scale_vc
-        level = description.level if level is None else level
-        check_range("speed", speed, SPEEDS)
-        check_range("noise scale", noise_scale, NOISE_SCALES)
-        check_range("noise scale vc", noise_scale_vc, NOISE_SCALES)
-        check_level(level, prompt_peak=1.0)
-        check_output_rate(output_sample_rate)
-        self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
-        return noise_scale, noise_scale_vc, level
-
     def speak_to_file(
         self, text: str, path: "str | PathLike", reference: Reference = None, **options
     ) -> "Written":
@@ -248,7 +247,6 @@ class TextToSpeech:
             options: the fields of `SpeakingOptions`; the file holds what a call with the same ones gives.
         """
         from hierspeech.pipelines.long_text import speak_to_file
-        from hierspeech.pipelines.options import SpeakingOptions
 
         return speak_to_file(self, text, path, reference, SpeakingOptions(**options))
 
@@ -266,7 +264,6 @@ class TextToSpeech:
             options: the fields of `SpeakingOptions`, for what an item does not say itself.
         """
         from hierspeech.pipelines.batches import speak_items
-        from hierspeech.pipelines.options import SpeakingOptions
 
         return speak_items(self, items, SpeakingOptions(**options), batch_size)
 
