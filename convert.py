@@ -37,7 +37,7 @@ def work(arguments: argparse.Namespace) -> None:
 
     from hierspeech.pipelines.conversion import VoiceConversion  # after the cheap checks: it loads torch
 
-    conversion = VoiceConversion.from_pretrained(arguments.voice, arguments.device)
+    conversion = VoiceConversion.from_pretrained(arguments.voice, arguments.device, arguments.precision)
     options = {
         "noise_scale": arguments.noise_scale,
         "seed": arguments.seed,

@@ -67,7 +67,7 @@ def load(arguments: argparse.Namespace) -> Denoising:
     """The pipeline of the wanted voice."""
     from hierspeech import Denoising  # after the cheap checks: it loads torch
 
-    denoising = Denoising.from_pretrained(arguments.voice, arguments.device)
+    denoising = Denoising.from_pretrained(arguments.voice, arguments.device, arguments.precision)
     _ = denoising.voice.denoiser  # a broken model is said once, before any recording is read
     return denoising
 

@@ -74,7 +74,7 @@ def work(arguments: argparse.Namespace) -> None:
 
     from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
 
-    tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device)
+    tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device, arguments.precision)
     options = speaking_options(arguments)
     if arguments.stream:
         chunks = tts.stream(text, arguments.ref, **vars(options))
@@ -101,7 +101,7 @@ def speak_batch(arguments: argparse.Namespace) -> None:
     from hierspeech.pipelines.tts import TextToSpeech
 
     tts, options = (
-        TextToSpeech.from_pretrained(arguments.voice, arguments.device),
+        TextToSpeech.from_pretrained(arguments.voice, arguments.device, arguments.precision),
         speaking_options(arguments),
     )
     since = time.monotonic()

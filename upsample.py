@@ -23,7 +23,7 @@ def work(arguments: argparse.Namespace) -> None:
 
     from hierspeech.pipelines.superresolution import SuperResolution  # after the cheap checks: it loads torch
 
-    upsample = SuperResolution.from_pretrained(arguments.voice, arguments.device)
+    upsample = SuperResolution.from_pretrained(arguments.voice, arguments.device, arguments.precision)
     speech = upsample(arguments.input, arguments.output_sr)
     speech.save(arguments.output)
     say(f"{arguments.output}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")

@@ -210,7 +210,7 @@ def test_super_resolution_hears_the_first_channel_through_the_published_resample
 
 def test_files_differ_from_the_published_ones_by_rounding_alone(voice, reference, tmp_path, monkeypatch):
     monkeypatch.setattr("hierspeech.pipelines.voice.load_voice", lambda *_: voice)
-    monkeypatch.setattr("hierspeech.pipelines.tts.load_voice", lambda *_: voice)
+    monkeypatch.setattr("hierspeech.pipelines.pipeline.load_voice", lambda *_: voice)
     out = tmp_path / "out.wav"
     arguments = ["--text", TEXT, "--ref", str(reference), "--out", str(out), "--seed", str(SEED)]
     assert infer.main([*arguments, "--denoise-ratio", "0.3", "--output-sr", "48000"]) == 0

@@ -270,7 +270,7 @@ def test_an_interruption_says_that_nothing_was_written(files, tmp_path, capsys, 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hierspeech.pipelines.voice.load_voice", interrupt)
-    monkeypatch.setattr("hierspeech.pipelines.tts.load_voice", interrupt)
+    monkeypatch.setattr("hierspeech.pipelines.pipeline.load_voice", interrupt)
     assert infer_with(files, tmp_path / "a.wav", *TEXT, "--ref", "good.wav") == 130
     assert capsys.readouterr().err == "infer.py: interrupted, nothing written.\n"
 

@@ -44,7 +44,7 @@ def run(
 
 
 def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -> None:
-    """--voice, --device and --output-sr; with `synthesis` also what says whose voice, how lively and how loud."""
+    """--voice, --device, --precision and --output-sr; with `synthesis` also what says whose voice, how lively and how loud."""
     if synthesis:
         parser.add_argument(
             "--ref",
@@ -78,11 +78,17 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """--voice and --device."""
+    """--voice, --device and --precision."""
     parser.add_argument(
         "--voice", default=DEFAULT_VOICE, help="name, folder or hub id (default: %(default)s)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="bf16 is faster for full-size voices, with a little noise; lite is the same in both (default: %(default)s)",
+    )
 
 
 def check_paths(output: str, *inputs: str | None) -> None:

@@ -5,7 +5,6 @@ Shapes: T samples, N frames at 50 Hz, F = 4N pitch frames at 200 Hz.
 
 import os
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +12,11 @@ from torch import Tensor
 
 from hierspeech.pipelines.arguments import NOISE_SCALES, check_range, make_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
+from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.prompt import F0_MAX_HZ, Reference, VoicePrompt, as_prompt, pitch_range
 from hierspeech.pipelines.recording import prepare_source
 from hierspeech.pipelines.source_reader import SourceReader
 from hierspeech.pipelines.streaming import StreamPiece, speak_pieces
-from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.audio import block_power
 from speech.f0 import extract_f0
 from speech.semantic.encoder import PUBLISHED_UNIT
@@ -32,21 +31,11 @@ MAX_SPREAD = 3.0  # a monotonous source is not stretched further than this to re
 F0_LIMITS_HZ = (40.0, 1000.0)
 
 
-class VoiceConversion:
+class VoiceConversion(Pipeline):
     """Speaks a recording again in another voice.
 
     >>> VoiceConversion.from_pretrained("lite")("source.wav", "target.wav").save("converted.wav")
     """
-
-    def __init__(self, voice: Voice):
-        self.voice = voice
-
-    @classmethod
-    def from_pretrained(
-        cls, name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto"
-    ) -> "VoiceConversion":
-        """Loads a voice: a folder, a shipped name ("lite"), or a hub id; device "auto", "cpu", "cuda" or "cuda:N"."""
-        return cls(load_voice(name, device))
 
     def __call__(
         self,

@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from hierspeech.pipelines.arguments import DENOISE_RATIOS, check_range
 from hierspeech.pipelines.output import PEAK, Speech
+from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.recording import check_recording, read_recording, resample_recording
-from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
+from hierspeech.pipelines.voice import Voice
 
 
-class Denoising:
+class Denoising(Pipeline):
     """Cleans recordings of any length: the model's memory does not grow with them, only the samples themselves are held.
 
     >>> Denoising.from_pretrained("lite")("noisy.wav").save("clean.wav")
@@ -24,16 +24,7 @@ class Denoising:
             raise ValueError(
                 f"the voice {voice.description.name!r} has no denoiser, expected a voice with one."
             )
-        self.voice = voice
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto") -> "Denoising":
-        """Loads a voice: a folder, a shipped name ("lite"), or a hub id; device "auto", "cpu", "cuda" or "cuda:N".
-
-        Raises:
-            ValueError: no such voice, one without a denoiser, or a device that is not there.
-        """
-        return cls(load_voice(name, device))
+        super().__init__(voice)
 
     def __call__(
         self,

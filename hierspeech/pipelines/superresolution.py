@@ -1,31 +1,20 @@
 """Super-resolution: 16 kHz speech -> 24 or 48 kHz (HierSpeech++ section 3.4; spec 8.3)."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from hierspeech.pipelines.output import PEAK, Speech, change_rate, check_output_rate, set_level
+from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.recording import check_recording, read_recording, resample_recording
-from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.audio import resample
 
 
-class SuperResolution:
+class SuperResolution(Pipeline):
     """Raises the sample rate of a recording: by the voice's SpeechSR, or by plain resampling where it has none.
 
     >>> SuperResolution.from_pretrained("lite")("old.wav", output_sample_rate=48000).save("new.wav")
     """
-
-    def __init__(self, voice: Voice):
-        self.voice = voice
-
-    @classmethod
-    def from_pretrained(
-        cls, name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto"
-    ) -> "SuperResolution":
-        """Loads a voice: a folder, a shipped name ("lite"), or a hub id; device "auto", "cpu", "cuda" or "cuda:N"."""
-        return cls(load_voice(name, device))
 
     def __call__(
         self,

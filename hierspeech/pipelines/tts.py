@@ -6,7 +6,6 @@ Shapes: T samples, S phonemes, N frames at 50 Hz, C channels.
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +16,11 @@ from hierspeech.pipelines.arguments import pick_seed, piece_generator
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level, finish
 from hierspeech.pipelines.pauses import join, pause_samples
+from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.stream_text import stream_pieces
 from hierspeech.pipelines.streaming import Lookahead, StreamPiece, speak_pieces
-from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
+from hierspeech.pipelines.voice import Voice
 from speech.text.chunking import Piece, is_divider, split_text, stronger
 from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import split_languages
@@ -51,7 +51,7 @@ class Sentence(list[int]):
         self.border = border
 
 
-class TextToSpeech:
+class TextToSpeech(Pipeline):
     """Speaks text in the voice of a reference recording.
 
     >>> speech = TextToSpeech.from_pretrained("lite")("Good morning.", "someone.wav")
@@ -59,15 +59,8 @@ class TextToSpeech:
     """
 
     def __init__(self, voice: Voice):
-        self.voice = voice
+        super().__init__(voice)
         self.tokenizer = tokenizer_of(voice.ttv.config)
-
-    @classmethod
-    def from_pretrained(
-        cls, name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto"
-    ) -> "TextToSpeech":
-        """Loads a voice: a folder, a shipped name ("lite"), or a hub id; device "auto", "cpu", "cuda" or "cuda:N"."""
-        return cls(load_voice(name, device))
 
     def __call__(
         self,
