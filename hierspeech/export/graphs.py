@@ -77,7 +77,9 @@ def export_part(part: Part, path: Path) -> None:
             part.module,
             (),
             path,
-            kwargs={name: part.inputs[name] for name in order},
+            kwargs={
+                name: part.inputs[name].contiguous() for name in order
+            },  # other strides would be inputs too
             input_names=order,
             output_names=part.outputs,
             dynamic_shapes=dict(zip(order, shapes, strict=True)),

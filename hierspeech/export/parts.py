@@ -136,7 +136,10 @@ class VariationalFrames(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """mean, log_std [B, C, S], durations [B, S], noise [B, C, N] -> semantic [B, C', N], log_f0 [B, 1, 4N]."""
         model, n_frames, mask = self.model, noise.shape[2], frame_mask[:, None]
-        z = expand(mean, durations, n_frames) + noise * expand(log_std, durations, n_frames).exp() * noise_scale
+        z = (
+            expand(mean, durations, n_frames)
+            + noise * expand(log_std, durations, n_frames).exp() * noise_scale
+        )
         semantic = model.semantic_decoder(model.flow.inverse(z * mask, mask, style), mask, style)
         return semantic, model.pitch_predictor(semantic, style, mask)
 
@@ -217,7 +220,9 @@ def parts_of(voice: Voice) -> Iterator[Part]:
     for rate, name in description.speechsr.items():
         model = model_class(folder / name, SPEECHSR_MODELS).from_pretrained(folder / name)
         inputs = {"wav": wav[:, None, :3333]}
-        yield Part(f"speechsr_{rate}", SuperResolution(model), inputs, {"wav": batch | {2: "samples"}}, ["wav_up"])
+        yield Part(
+            f"speechsr_{rate}", SuperResolution(model), inputs, {"wav": batch | {2: "samples"}}, ["wav_up"]
+        )
     if description.denoiser is not None:
         model = Denoiser.from_pretrained(folder / description.denoiser)
         inputs = {"wav": 10 * wav[:, : 20 * model.config.hop_length]}
