@@ -43,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
             from ttv.aligned import AlignedTTV
             from ttv.aligned_features import add_predicted
 
-            add_predicted(args.out, AlignedTTV.from_pretrained(args.predicted))
+            if not add_predicted(args.out, AlignedTTV.from_pretrained(args.predicted)):
+                print("predicted: there already, nothing to do", file=sys.stderr)
     except (ValueError, OSError) as error:
         print(f"prepare.py: {error}", file=sys.stderr)
         return 2

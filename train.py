@@ -121,6 +121,12 @@ def train(path: str | Path, assignments: list[str]) -> int:
     name, recipe_class, sections, losses, config = read(path, assignments)
     seed_everything(config.seed)  # initial weights are a function of the seed
     recipe = recipe_class(sections.model, sections.data, sections.recipe, losses, config)
+    if folder := getattr(sections.recipe, "preview_synthesizer", None):
+        from hierspeech.synthesizer.preview import (
+            Speaker,
+        )  # models do not import one another, so it is given to it here
+
+        recipe.speak = Speaker(folder, sections.model.semantic, sections.model.audio)
     return fit(recipe, config, losses, resolved_config(name, sections, losses, config))
 
 

@@ -35,6 +35,23 @@ def feature_matching_loss(real: list[DiscriminatorOutput], fake: list[Discrimina
     )
 
 
+def opinions(discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    """What a discriminator, just trained, says to the generator: its losses "adversarial" and "features".
+
+    Args:
+        discriminator: with or without a distributed wrapper.
+        real, fake: [B, 1, T] recorded and generated waves.
+    """
+    with frozen(discriminator) as judge:
+        with torch.no_grad():
+            judged_real = judge(real)
+        judged_fake = judge(fake)
+    return {
+        "adversarial": generator_loss(judged_fake),
+        "features": feature_matching_loss(judged_real, judged_fake),
+    }
+
+
 def judge_both(
     discriminator: nn.Module, real: Tensor, fake: Tensor
 ) -> tuple[list[DiscriminatorOutput], list[DiscriminatorOutput]]:

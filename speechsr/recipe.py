@@ -17,13 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speech.adversarial import (
-    discriminator_loss,
-    feature_matching_loss,
-    frozen,
-    generator_loss,
-    judge_both,
-)
+from speech.adversarial import discriminator_loss, judge_both, opinions
 from speech.audio import resample
 from speech.modules.discriminators import (
     DiscriminatorConfig,
@@ -146,7 +140,7 @@ class Recipe:
         for judge, prefix in JUDGES.items():
             if judge not in self.modules:
                 continue
-            opinions = dict.fromkeys(JUDGED, wide.new_zeros(()))
+            judged = dict.fromkeys(JUDGED, wide.new_zeros(()))
             if step >= self.config.adversarial_from_step:
                 yield (
                     judge,
@@ -156,10 +150,8 @@ class Recipe:
                         )
                     },
                 )
-                opinions = self._opinions(judge, wide, made)
-            values |= {
-                prefix + name: value for name, value in opinions.items() if prefix + name in self.names
-            }
+                judged = opinions(self.modules[judge], wide, made)
+            values |= {prefix + name: value for name, value in judged.items() if prefix + name in self.names}
         yield "generator", values
 
     def validate(self) -> dict[str, float]:
@@ -194,14 +186,6 @@ class Recipe:
     def _mel_distance(self, made: Tensor, wide: Tensor) -> Tensor:
         mel = self.mel.to(wide.device)
         return F.l1_loss(mel(made[:, 0]), mel(wide[:, 0]))
-
-    def _opinions(self, judge: str, wide: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """What a judge, just trained, says of the generator's output."""
-        with frozen(self.modules[judge]) as module:
-            fake = module(made)
-            with torch.no_grad():
-                real = module(wide)
-        return dict(zip(JUDGED, (generator_loss(fake), feature_matching_loss(real, fake)), strict=True))
 
     def _pieces(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """(narrow [1, 1, T], wide, narrow resampled) of the same pieces at every validation, on the generator's device."""

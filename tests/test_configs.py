@@ -17,7 +17,7 @@ def start(tmp_path_factory):
     """What has to be said besides a configuration: a voice to start from where the model section is taken from one."""
     folder = tmp_path_factory.mktemp("voices")
     voices = {family: build_voice(folder / family, family) for family in ("lite", "official")}
-    of_recipe = {"aligned_ttv": "lite", "ttv": "official", "synthesizer": "lite"}
+    of_recipe = {"aligned_ttv": "lite", "ttv": "official", "synthesizer": "lite", "hierspeech": "official"}
 
     def arguments(path):
         values = load_yaml(path)

@@ -5,34 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_voice import build_voice, recording
+from tiny_voice import recording
 
-from hierspeech import SuperResolution, TextToSpeech, VoiceConversion, VoicePrompt
+from hierspeech import SuperResolution, VoicePrompt
 from hierspeech.pipelines import command_line
 from hierspeech.pipelines.output import FULL_PEAK, set_level
 from hierspeech.pipelines.tts import join
 from hierspeech.pipelines.voice import LEVELS, VOICES_FOLDER
-
-
-@pytest.fixture(scope="module", params=["lite", "official"])
-def folder(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("voices") / request.param
-    return build_voice(folder, request.param, speechsr=True, max_chars=20)
-
-
-@pytest.fixture(scope="module")
-def tts(folder):
-    return TextToSpeech.from_pretrained(folder, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def convert(folder):
-    return VoiceConversion.from_pretrained(folder, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def prompt(tts):
-    return tts.prompt(recording())
 
 
 def test_the_output_has_the_level_that_is_asked_for(tts, convert):

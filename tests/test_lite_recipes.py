@@ -1,5 +1,7 @@
 """The recipes of the shipped voice through the real train.py: two steps each, on a generated pack."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ import train
 from hierspeech.synthesizer.model import HierSpeech
 from speech.semantic.phonetic import PhoneticEncoder
 from ttv.aligned import AlignedTTV
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,24 @@ def test_synthesizer(workplace):
     assert wav.shape == (1, 1, 3520) and wav.isfinite().all()
 
 
+def test_text_to_vec_is_heard_through_a_trained_synthesizer(workplace, tmp_path, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    arguments = [
+        "configs/tiny/aligned_ttv.yaml",
+        f"data.pack={workplace / 'pack'}",
+        f"train.runs_folder={tmp_path}",
+    ]
+    synthesizer = workplace / "runs/tiny_synthesizer/step_00000002"
+    assert train.main([*arguments, "train.run=heard", f"recipe.preview_synthesizer={synthesizer}"]) == 0
+    events = EventAccumulator(str(tmp_path / "heard"))
+    events.Reload()
+    assert set(events.Tags()["audio"]) == {"recording", "reconstruction", "synthesis"}
+    other = ROOT / "hierspeech/voices/lite"
+    assert train.main([*arguments, "train.run=none", f"recipe.preview_synthesizer={other}"]) == 2
+    assert "recipe.preview_synthesizer" in capsys.readouterr().err
+
+
 def test_a_pack_of_another_encoder_is_refused(workplace, capsys):
     arguments = [
         "model.semantic.layer=2",
@@ -97,6 +119,51 @@ def test_a_pack_of_another_encoder_is_refused(workplace, capsys):
     ]
     assert train.main(["configs/tiny/aligned_ttv.yaml", *arguments]) == 2
     assert "semantic features of" in capsys.readouterr().err
+
+
+def test_the_synthesizer_learns_one_batch(workplace):
+    """Every loss of the recipe falls on one batch; the adversarial one, which two sides pull at, stays where it can."""
+    phonetic = workplace / "runs/tiny_phonetic/step_00000002"
+    arguments = [
+        f"recipe.semantic_encoder={phonetic}",
+        f"data.pack={workplace / 'pack'}",
+        "train.batch_size=4",
+    ]
+    arguments += ["recipe.adversarial_from=40", "data.predicted_rate=0.0", "data.seconds=0.3"]
+    arguments += [
+        "losses.generator.contrastive=5.0",
+        "losses.generator.adversarial=3.0",
+        "losses.generator.features=10.0",
+        "recipe.adversarial_gain=20.0",
+    ]
+    _, cls, sections, losses, config = train.read("configs/tiny/synthesizer.yaml", arguments)
+    torch.manual_seed(0)
+    recipe = cls(sections.model, sections.data, sections.recipe, losses, config)
+    batch = next(recipe.batches(0))
+    optimizers = {name: torch.optim.AdamW(m.parameters(), 5e-3) for name, m in recipe.modules.items()}
+    values = []
+    # by the mel alone, then judges against a generator that stands still, then the other way round
+    for step, learner in enumerate(["generator"] * 40 + ["discriminator"] * 30 + ["generator"] * 40):
+        torch.manual_seed(0)  # one perturbation, one piece for the discriminators
+        values.append({})
+        for module, turn in recipe.turns(batch, step):
+            sum(losses[module][name] * value for name, value in turn.items()).backward()
+            if module == learner:
+                optimizers[module].step()
+            for optimizer in optimizers.values():
+                optimizer.zero_grad()
+            values[-1] |= {f"{module}/{name}": value.item() for name, value in turn.items()}
+
+    def fell_to(name: str, first: int, last: int) -> float:
+        return values[last][name] / values[first][name]
+
+    assert fell_to("generator/mel", 0, 109) < 0.7
+    # speakers come twice in the batch, so ln 2 is the least
+    assert fell_to("generator/contrastive", 0, 109) < 0.8
+    assert values[39]["generator/adversarial"] == 0 and "discriminator/adversarial" not in values[39]
+    assert fell_to("discriminator/adversarial", 40, 69) < 0.9
+    assert fell_to("generator/adversarial", 70, 109) < 0.9
+    assert fell_to("generator/features", 70, 109) < 0.9
 
 
 def test_a_speed_changes_pitch_and_target_alike(workplace):

@@ -10,6 +10,7 @@ import tiny_official
 import torch
 from safetensors.torch import load_file
 from test_official_convert import Hostile
+from tiny_encoder import make_mms
 from tiny_official import PLACES, build_download, tiny_state, write_config
 from tiny_voice import build_voice, recording
 
@@ -45,26 +46,9 @@ def folder(files, tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="module")
 def mms(tmp_path_factory) -> Path:
     """A tiny random model of the class of MMS-300M, in transformers' format, with more layers than are needed."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.Wav2Vec2Config(
-        hidden_size=tiny_official.SEMANTIC.dim,
-        num_hidden_layers=9,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(16,) * 7,
-        num_feat_extract_layers=7,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        conv_bias=True,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-        codevector_dim=8,
-        proj_codevector_dim=8,
-        num_codevectors_per_group=4,
-    )
+    pytest.importorskip("transformers")
     path = tmp_path_factory.mktemp("mms")
-    transformers.Wav2Vec2ForPreTraining(config).save_pretrained(path)
+    make_mms(tiny_official.SEMANTIC.dim).save_pretrained(path)
     return path
 
 

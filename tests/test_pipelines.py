@@ -11,7 +11,7 @@ import torch
 from tiny_voice import build_voice, recording
 
 import hierspeech
-from hierspeech import SuperResolution, TextToSpeech, VoiceConversion, VoicePrompt, load_voice
+from hierspeech import SuperResolution, TextToSpeech, VoicePrompt, load_voice
 from hierspeech.pipelines.conversion import move_pitch, piece_bounds
 from hierspeech.pipelines.output import change_rate
 from hierspeech.pipelines.prompt import as_prompt, pitch_range
@@ -22,27 +22,6 @@ from speech.audio import save_audio
 from speech.spectrogram import MelSpectrogram
 
 TEXT = "Hello, world. How are you?"
-
-
-@pytest.fixture(scope="module", params=["lite", "official"])
-def folder(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("voices") / request.param
-    return build_voice(folder, request.param, speechsr=True, max_chars=20)
-
-
-@pytest.fixture(scope="module")
-def tts(folder):
-    return TextToSpeech.from_pretrained(folder, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def convert(folder):
-    return VoiceConversion.from_pretrained(folder, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def prompt(tts):
-    return tts.prompt(recording())
 
 
 @pytest.mark.parametrize("rate", [16000, 24000, 48000])

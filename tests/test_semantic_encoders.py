@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_encoder import make_mms
 
 from speech.semantic.encoder import ENCODERS, SemanticSpec, load_encoder, pad_recording
 
@@ -20,24 +21,7 @@ def wave(samples: int, batch: int = 1, seed: int = 0) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def wav2vec2(tmp_path_factory):
     """A pre-training checkpoint as MMS is published: 9 pre-norm layers, quantiser and heads."""
-    torch.manual_seed(0)
-    config = transformers.Wav2Vec2Config(
-        hidden_size=DIM,
-        num_hidden_layers=9,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(16,) * 7,
-        num_feat_extract_layers=7,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        conv_bias=True,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-        codevector_dim=8,
-        proj_codevector_dim=8,
-        num_codevectors_per_group=4,
-    )
-    model = transformers.Wav2Vec2ForPreTraining(config).eval()
+    model = make_mms(DIM)
     with torch.no_grad():  # not the identity, so that a LayerNorm too many shows
         model.wav2vec2.encoder.layer_norm.weight.uniform_(0.5, 2)
         model.wav2vec2.encoder.layer_norm.bias.uniform_(-1, 1)
@@ -107,11 +91,19 @@ def test_wav2vec2_frame_count(wav2vec2, samples):
 @torch.no_grad()
 def test_wav2vec2_padding_changes_nothing(wav2vec2):
     encoder = load_encoder(SPEC, wav2vec2[1])
-    wav = wave(6400, batch=2)
-    lengths = torch.tensor([6400, 3300])
+    wav = wave(6400, batch=5)
+    lengths = torch.tensor([6400, 3300, 320, 6361, 5119])
+    calls = []
+    encoder.model.register_forward_hook(lambda *_: calls.append(1))
     semantic = encoder(wav, lengths)
-    torch.testing.assert_close(semantic[1:, :, :10], encoder(wav[1:, :3300]), rtol=1e-5, atol=1e-6)
-    assert semantic[1, :, 10:].abs().max() == 0
+    assert len(calls) == 1  # the whole batch at once
+    for row, length in enumerate(lengths.tolist()):
+        frames = length // 320
+        alone = encoder(wav[row : row + 1, :length])[0]
+        torch.testing.assert_close(semantic[row, :, :frames], alone, rtol=1e-5, atol=2e-6)
+        assert not semantic[row, :, frames:].any()
+    short = encoder(wav[:2, :800], torch.tensor([800, 100]))  # under a frame: nothing
+    assert short.shape[-1] == 2 and not short[1].any()
 
 
 @torch.no_grad()

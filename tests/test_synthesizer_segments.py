@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from make_pack import make_pack
+from tiny_encoder import make_mms
 
 import train
 from hierspeech.synthesizer.variational_data import SegmentData, VariationalDataConfig
-from speech.audio import count_samples, save_audio
+from speech.audio import count_samples, load_audio, save_audio
 from speech.data import Utterance, write_filelist
 from speech.semantic.encoder import SemanticSpec
 from speech.training import TrainConfig
@@ -77,6 +78,26 @@ def test_short_recordings_are_padded_and_the_window_lies_in_them(place):
         windows.add(int(example["window_start"]))
     assert windows == set(range(16))
     assert np.median(example["f0"][10:90]) == pytest.approx(200, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 48000])
+def test_a_segment_of_a_file_equals_that_part_of_the_whole(tmp_path, rate, monkeypatch):
+    save_audio(tmp_path / "long.wav", tone(200, 4.0, rate), rate)
+    write_filelist(tmp_path / "list.txt", [Utterance("long", "long.wav", "z", "", "")])
+    source = open_data(tmp_path, filelist=str(tmp_path / "list.txt")).sources[0]
+    whole, _ = load_audio(tmp_path / "long.wav", 16000)
+    seconds_read = []
+
+    def counting(*arguments, **options):
+        wav, rate = load_audio(*arguments, **options)
+        seconds_read.append(len(wav) / rate)
+        return wav, rate
+
+    monkeypatch.setattr("hierspeech.synthesizer.variational_data.load_audio", counting)
+    for start in (0, 3, 77, 160):
+        part = source.wav(start=start, index=0, count=40)
+        assert np.abs(part - whole[320 * start : 320 * (start + 40)]).max() < 2e-3
+    assert max(seconds_read) < 1.1  # 0.8 s and what the resampler needs
 
 
 def test_what_cannot_be_used_is_counted_with_its_reason(place):
@@ -189,14 +210,8 @@ def test_count_samples_is_what_load_audio_gives(place):
 
 def test_two_steps_on_a_filelist_with_a_wav2vec_encoder(place, tmp_path):
     """The published arrangement at toy size: recordings, F0 tracked on the fly, features of clean and perturbed speech."""
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.Wav2Vec2Config(
-        hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7,
-        feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
-    transformers.Wav2Vec2Model(config).save_pretrained(tmp_path / "mms")
+    pytest.importorskip("transformers")
+    make_mms(24, layers=2).save_pretrained(tmp_path / "mms")
     arguments = [
         "data.pack=null", f"data.filelist={place / 'list.txt'}", f"data.validation_filelist={place / 'dev.txt'}",
         f"data.wav_root={place}", "data.seconds=0.4", f"recipe.semantic_encoder={tmp_path / 'mms'}",

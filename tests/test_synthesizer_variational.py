@@ -240,11 +240,11 @@ def test_the_decoded_window_is_one_of_audio_f0_and_latent(recipe, batch, monkeyp
     assert torch.equal(windows(inputs.wav, inputs.window_start * 320, 3200)[1, 0], batch.wav[1, 2560:5760])
 
 
-def test_the_judged_wave_is_the_decoded_window(recipe, batch, monkeypatch):
+def test_the_judged_wave_is_the_decoded_window(recipe, batch):
     judged = []
-    original = recipe.mel_loss
-    monkeypatch.setattr(recipe, "mel_loss", lambda a, b: judged.append(a) or original(a, b))
+    hook = recipe.mel_loss.register_forward_pre_hook(lambda _, waves: judged.append(waves[0]))
     list(recipe.turns(batch, 0))
+    hook.remove()
     for row, start in enumerate(batch.window_start.tolist()):
         assert torch.equal(judged[0][row], batch.wav[row, 320 * start : 320 * (start + 10)])
 

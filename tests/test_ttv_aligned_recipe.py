@@ -77,8 +77,11 @@ def test_each_aligned_token_has_its_language_in_training_and_in_what_is_predicte
     model = recipe.modules["ttv"].eval()
     predicted = []
     for _ in range(2):
-        add_predicted(tmp_path, model)
+        assert add_predicted(tmp_path, model)
+        assert not add_predicted(tmp_path, model)  # nothing has changed since
         predicted.append([np.array(Pack(tmp_path).read("predicted", i)) for i in range(3)])
         model.language_embedding.weight.data[1].normal_()
     for before, after, changes in zip(*predicted, [True, True, False], strict=True):
         assert np.array_equal(before, after) != changes
+    write_arrays(tmp_path, ["token_ends"], [(e + 1,) for e in ends])
+    assert add_predicted(tmp_path, model)

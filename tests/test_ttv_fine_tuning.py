@@ -89,9 +89,20 @@ def test_a_voice_of_the_published_architecture(workplace):
     say(workplace, [recording(2.5, f0) for f0 in (110.0, 150.0, 190.0)])
     words = commands("A voice of the published architecture")
     words[0][-1] = f"phonetic={voice}/phonetic"  # a tiny encoder instead of MMS-300M
+    rate = ["train.lr=1e-2", "train.warmup_steps=0"]
+    more = {
+        "configs/finetune_ttv.yaml": [*rate, "data.min_frames=8"],
+        "configs/finetune_hierspeech.yaml": [
+            "train.optimizers={}",
+            *rate,
+            "recipe.discriminator={stft_sizes: [256, 128], stft_channels: 2, periods: [2], period_channels: [2, 4, 4]}",
+            "recipe.window_frames=10",
+            "data.seconds=0.8",
+        ],
+    }
     for command in words:
-        run(command, voice, [*SMALL, "data.min_frames=8", "train.lr=1e-2", "train.warmup_steps=0"])
-    check(workplace, voice, {"ttv"}, "style_encoder.")
+        run(command, voice, [*SMALL, *more.get(command[2], [])])
+    check(workplace, voice, {"ttv", "synthesizer"}, "style_encoder.")
 
 
 def test_a_voice_like_lite(workplace):
@@ -153,6 +164,23 @@ def test_a_run_keeps_the_model_section_of_its_start(tmp_path, capsys):
     assert "TTV has no part 'flaw', expected one of style_encoder, text_encoder" in capsys.readouterr().err
     assert train.main([*arguments, *SMALL, f"init={tmp_path}/nowhere"]) == 2
     assert "holds no TTV" in capsys.readouterr().err
+
+
+def test_a_text_to_vec_in_training_is_heard_through_its_voice(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    voice = build_voice(tmp_path / "voice", "official")
+    make_pack(tmp_path / "pack", [40, 55, 33], spec=SEMANTIC, dev=1)
+    arguments = [
+        str(ROOT / "configs/finetune_ttv.yaml"),
+        f"init={voice}",
+        f"recipe.preview_synthesizer={voice}",
+    ]
+    arguments += [f"data.pack={tmp_path}/pack", f"train.runs_folder={tmp_path}", "train.validate_every=2"]
+    assert train.main([*arguments, *SMALL]) == 0
+    events = EventAccumulator(str(tmp_path / "finetune_ttv"))
+    events.Reload()
+    assert set(events.Tags()["audio"]) == {"recording", "reconstruction", "synthesis"}
 
 
 def test_publishing_from_a_voice_keeps_what_is_not_given(tmp_path):

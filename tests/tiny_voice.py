@@ -12,6 +12,8 @@ from hierspeech.synthesizer.generator import AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSourceConfig
 from hierspeech.synthesizer.istft import ISTFTGeneratorConfig
 from hierspeech.synthesizer.model import FlowConfig, HierSpeech, HierSpeechConfig
+from hierspeech.synthesizer.posterior import PosteriorConfig as WavePosteriorConfig
+from hierspeech.synthesizer.prosody import ProsodyConfig
 from hierspeech.synthesizer.source import SourceConfig
 from speech.modules.style import StyleEncoderConfig
 from speech.modules.style_pooling import StylePoolingConfig
@@ -114,10 +116,11 @@ def _official(folder: Path) -> None:
         style=STYLE,
         latent=8,
         encoder=SemanticEncoderConfig(hidden=8, n_layers=1),
-        semantic_posterior=False,
-        posterior=None,
+        posterior=WavePosteriorConfig(
+            hidden=8, n_layers=1, wave_channels=[2, 2, 4, 4, 8], kernel_sizes=[3], dilations=[1]
+        ),
         flow=FlowConfig(n_flows=1, n_blocks=1, mlp_ratio=1),
-        prosody=None,
+        prosody=ProsodyConfig(n_mels=4, hidden=8, filter_channels=8, n_layers=1),
         source=SourceConfig(hidden=16, kernel_sizes=[3]),
         amp=AMPGeneratorConfig(hidden=64, kernel_sizes=[3], dilations=[1]),
     )

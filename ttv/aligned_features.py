@@ -5,6 +5,8 @@ The synthesizer then hears in training what it will hear in use: features withou
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speech.packs import Pack, SpeakerIndex, write_arrays
+from speech.packs import Pack, SpeakerIndex, write_arrays, write_whole
 from speech.spectrogram import MelSpectrogram
 from speech.text.phones import PhoneTokenizer
 from ttv.aligned import AlignedTTV
@@ -22,10 +24,17 @@ PROMPT_SAMPLES = 3 * 16000
 
 
 @torch.inference_mode()
-def add_predicted(folder: Path, model: AlignedTTV, seed: int = 0) -> None:
-    """Write the array `predicted` ([N, C] float16; empty for utterances without alignment) into the pack."""
+def add_predicted(folder: Path, model: AlignedTTV, seed: int = 0) -> bool:
+    """Write the array `predicted` ([N, C] float16; empty for utterances without alignment) into the pack.
+
+    Returns: False if the pack has it already, by this model from the same utterances and alignments.
+    """
     pack, rng = Pack(folder), np.random.default_rng(seed)
     pack.require_semantic(model.config.semantic)
+    note, made_from = Path(folder) / "predicted.made.json", _made_from(pack, model, seed)
+    if len(pack) and pack.has("predicted") and note.is_file() and json.loads(note.read_text()) == made_from:
+        return False
+    note.unlink(missing_ok=True)
     speakers, mel = SpeakerIndex(pack), MelSpectrogram(model.config.audio)
     tokenizer = PhoneTokenizer()
 
@@ -55,3 +64,17 @@ def add_predicted(folder: Path, model: AlignedTTV, seed: int = 0) -> None:
                 print(f"predicted: {index + 1}/{len(pack)}", file=sys.stderr)
 
     write_arrays(folder, ["predicted"], rows())
+    write_whole(note, json.dumps(made_from))
+    return True
+
+
+def _made_from(pack: Pack, model: AlignedTTV, seed: int) -> dict[str, str]:
+    """What the array depends on, in short."""
+    weights, read = hashlib.sha256(str(model.config).encode()), hashlib.sha256(str(seed).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for index in range(len(pack)):
+        read.update(f"{pack.utterances[index]['id']} {pack.length('semantic', index)}".encode())
+        for name in ("token_ids", "token_ends"):
+            read.update(pack.read(name, index).tobytes())
+    return {"model": weights.hexdigest(), "utterances": read.hexdigest()}

@@ -22,6 +22,7 @@ from speech.turns import move
 from ttv import pictures
 from ttv.aligned import AlignedTTV, AlignedTTVConfig, Prediction
 from ttv.balance import balance
+from ttv.listening import Speak, add_speech
 from ttv.transcripts import aligned_language_ids
 
 MIN_VOICED = 20  # f0 frames (0.1 s): fewer say nothing about a speaker's range
@@ -41,7 +42,11 @@ class DataConfig:
 
 @dataclass
 class RecipeConfig:
-    pass
+    """Options of the training step."""
+
+    preview_synthesizer: str | None = (
+        None  # folder of a synthesizer or a voice: the previews are then heard too
+    )
 
 
 @dataclass
@@ -75,6 +80,7 @@ class Recipe:
         self, model: AlignedTTVConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig
     ):
         self.data, self.train = data, train
+        self.speak: Speak | None = None  # set from outside where recipe.preview_synthesizer is given
         self.modules: dict[str, nn.Module] = {"ttv": AlignedTTV(model)}
         self.languages = model.languages
         self.mel = MelSpectrogram(model.audio)
@@ -204,7 +210,8 @@ class Recipe:
     def preview(self, writer, step: int) -> None:
         """One dev utterance: to hear, and as pictures its mel, its alignment (tokens from the top; the aligner's above,
         the predicted durations below), features and pitch contour, the recording's above and the predicted below, and F0,
-        green as it is and red as predicted, in the speaker's deviations."""
+        green as it is and red as predicted, in the speaker's deviations. With a synthesizer also its sound as made of the
+        recording's features (reconstruction) and from the text (synthesis)."""
         if not self.dev:
             return
         device = next(self.modules["ttv"].parameters()).device
@@ -225,6 +232,25 @@ class Recipe:
         truth = torch.where(batch.voiced[0] > 0.5, batch.contour[0], unvoiced)
         contour = torch.where(out.voiced[0] > 0, out.contour[0], unvoiced)
         writer.add_image("f0", pictures.curves(truth, contour, -3.0, 3.0), step)
+        if self.speak is not None:
+            self._add_speech(writer, step, batch)
+
+    @torch.inference_mode()
+    def _add_speech(self, writer, step: int, batch: Batch) -> None:
+        model = getattr(self.modules["ttv"], "module", self.modules["ttv"])
+        prompt = self.mel(batch.prompt)
+        f0 = torch.from_numpy(self.pack.read("f0", self.dev[0]).astype(np.float32)).to(prompt.device)
+        log_f0 = f0[f0 > 0].log()
+        if len(log_f0) < MIN_VOICED:  # a whisper: nothing says how high the voice is
+            return
+        pitch = torch.stack([log_f0.mean(), log_f0.std()])
+        recorded = torch.where(
+            batch.voiced > 0.5, torch.log1p((pitch[0] + pitch[1] * batch.contour).exp()), 0.0
+        )
+        style = model.style_encoder(prompt, lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1]))
+        said = model.infer(batch.token_ids, style, pitch=pitch[None], language_ids=batch.language_ids)
+        again, spoken = (batch.semantic, recorded[:, None]), (said.semantic, said.log_f0)
+        add_speech(writer, step, self.speak, prompt, 16000, reconstruction=again, synthesis=spoken)
 
 
 def collate(examples: list[dict[str, np.ndarray]]) -> Batch:

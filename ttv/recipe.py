@@ -17,6 +17,7 @@ from speech.training import TrainConfig
 from speech.turns import move
 from ttv import pictures
 from ttv.data import DataConfig, TTVBatch, TTVData, collate
+from ttv.listening import Speak, add_speech
 from ttv.model import PITCH_SOURCES, TTV, TTVConfig, TTVTrainingOutput
 from ttv.pitch import F0_PER_FRAME, cut_slices
 
@@ -34,6 +35,9 @@ class RecipeConfig:
     pitch_noise: float = 0.333
     phase: str = "all"  # or "pitch": only the pitch predictor learns, by its loss alone, from train.init on
     validation_batches: int = 4
+    preview_synthesizer: str | None = (
+        None  # folder of a synthesizer or a voice: the previews are then heard too
+    )
 
     def __post_init__(self):
         if min(self.slice_frames, self.validation_batches) < 1:
@@ -74,6 +78,7 @@ class Recipe:
         train_config: TrainConfig,
     ):
         self.modules: dict[str, nn.Module] = {"ttv": TTV(model_config)}
+        self.speak: Speak | None = None  # set from outside where recipe.preview_synthesizer is given
         if recipe_config.phase == "pitch":
             if train_config.init is None:
                 raise ValueError("recipe.phase pitch goes on from a trained model: expected init=FOLDER")
@@ -129,7 +134,8 @@ class Recipe:
     def preview(self, writer, step: int) -> None:
         """One dev utterance: to hear, and as pictures its mel, its alignment (tokens from the top, frames to the right),
         true features above reconstructed ones, and F0, green as it is and red as predicted from the recording's features
-        and from the text's."""
+        and from the text's. With a synthesizer also its sound as made of the recording's features and F0 (reconstruction)
+        and from the text alone (synthesis)."""
         batch = next(self._dev_batches(1), None)
         if batch is None:
             return
@@ -148,6 +154,19 @@ class Recipe:
         for name, log_f0 in (("f0", out.log_f0), ("f0_from_text", from_text.log_f0)):
             picture = pictures.curves(batch.log_f0[0], log_f0[0, 0], low, high)
             writer.add_image(name, picture, step)
+        if self.speak is not None:
+            self._add_speech(writer, step, batch)
+
+    @torch.inference_mode()
+    def _add_speech(self, writer, step: int, batch: TTVBatch) -> None:
+        model = getattr(self.modules["ttv"], "module", self.modules["ttv"])
+        mel, noise = self.mel(batch.wav), torch.Generator().manual_seed(0)
+        style = model.style_encoder(mel, batch.frame_mask)
+        said = model.infer(batch.phoneme_ids, style, generator=noise, language_ids=batch.language_ids)
+        again, spoken = (batch.semantic, batch.log_f0[:, None]), (said.semantic, said.log_f0)
+        add_speech(
+            writer, step, self.speak, mel, self.audio.sample_rate, reconstruction=again, synthesis=spoken
+        )
 
     def audio_seconds(self, batch: TTVBatch) -> float:
         """Seconds of audio in a batch."""

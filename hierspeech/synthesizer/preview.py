@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from hierspeech.synthesizer.model import HierSpeech
 from speech.f0 import extract_f0
-from speech.semantic.encoder import HOP_SAMPLES
-from speech.spectrogram import MEL_FLOOR
+from speech.masks import lengths_to_mask
+from speech.semantic.encoder import HOP_SAMPLES, SemanticSpec
+from speech.spectrogram import MEL_FLOOR, AudioConfig
+from speech.starting import find_published
 
 F0_LINES = 96  # height of the F0 picture
 F0_RANGE = (4.0, 6.4)  # log(F0 + 1) at its bottom and top: 54 to 600 Hz
@@ -48,6 +52,34 @@ def show(heard: Listening, mel: nn.Module, writer, step: int) -> None:
         tracked = torch.from_numpy(extract_f0(waves["synthesis"][0].float().cpu().numpy(), f0_max=600.0))
         lines["synthesis"] = torch.log1p(tracked).to(heard.log_f0.device)
         writer.add_image(f"f0/{k}", f0_picture(lines), step)
+
+
+class Speaker:
+    """A trained synthesizer, which lets a text-to-vec in training be heard.
+
+    Args:
+        folder: a synthesizer, or a voice that has one.
+        semantic, audio: the features and the prompts' signal parameters that it will be given.
+    Raises:
+        ValueError: no synthesizer there, or one of other features or parameters.
+    """
+
+    def __init__(self, folder: str | Path, semantic: SemanticSpec, audio: AudioConfig):
+        place = find_published(HierSpeech, folder)
+        self.model = HierSpeech.from_pretrained(place).requires_grad_(False).eval()
+        config = self.model.config
+        if (config.semantic, config.audio) != (semantic, audio):
+            raise ValueError(
+                f"recipe.preview_synthesizer: {place} is for {config.semantic} and {config.audio}, "
+                f"expected {semantic} and {audio}"
+            )
+
+    def __call__(self, semantic: Tensor, log_f0: Tensor, prompt: Tensor) -> Tensor:
+        """semantic [1, C, N], log_f0 [1, 1, 4N], prompt log-mel [1, M, P] -> wav [1, T], without noise."""
+        model = self.model.to(semantic.device)
+        mask = lengths_to_mask(torch.tensor([prompt.shape[-1]], device=prompt.device))
+        style = model.style_encoder(prompt, mask)
+        return model.infer(semantic.float(), log_f0.float(), style, noise_scale=0.0)[0]
 
 
 def mel_picture(mels: list[Tensor]) -> Tensor:

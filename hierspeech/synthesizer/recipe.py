@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hierspeech.synthesizer.data import Batch, DataConfig, Pieces, collate
 from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig, ReconstructionInputs
 from hierspeech.synthesizer.preview import f0_picture, mel_picture
-from speech.adversarial import discriminator_loss, feature_matching_loss, frozen, generator_loss, judge_both
+from speech.adversarial import discriminator_loss, judge_both, opinions
 from speech.f0 import extract_f0
 from speech.losses import contrastive
 from speech.masks import lengths_to_mask
+from speech.mel_loss import MelLoss, mels_of_sizes
 from speech.modules.discriminators import DiscriminatorConfig, WaveDiscriminator
 from speech.perturbation import PerturbationConfig
 from speech.semantic.phonetic import PhoneticEncoder
-from speech.spectrogram import AudioConfig, MelSpectrogram
+from speech.spectrogram import MelSpectrogram
 from speech.training import TrainConfig
 
 
@@ -74,12 +74,7 @@ class Recipe:
             )
         self.pieces = Pieces(data, train, model.semantic.dim)
         self.style_mel = MelSpectrogram(model.audio)
-        self.mels = nn.ModuleList(
-            MelSpectrogram(
-                AudioConfig(n_fft=size, win_length=size, hop_length=size // 4, n_mels=max(20, size // 12))
-            )
-            for size in recipe.mel_sizes
-        )
+        self.mel_loss = MelLoss(mels_of_sizes(recipe.mel_sizes))
         self.adversarial_samples = int(recipe.adversarial_seconds * 16000)
 
     def batches(self, start_step: int) -> Iterator[Batch]:
@@ -102,20 +97,18 @@ class Recipe:
                 {"adversarial": discriminator_loss(*judge_both(discriminator, real, fake.detach()))},
             )
         zero = wav_hat.new_zeros(())
-        losses = {"mel": self._mel_loss(wav, wav_hat), "contrastive": contrastive(prompt_style, target_style)}
+        losses = {
+            "mel": self.mel_loss(wav[:, 0], wav_hat[:, 0]),
+            "contrastive": contrastive(prompt_style, target_style),
+        }
         losses |= {"adversarial": zero, "features": zero}
         if adversarial:
-            with frozen(discriminator) as judge:
-                with torch.no_grad():
-                    judged_real = judge(real)
-                judged_fake = judge(fake)
-            losses["adversarial"] = generator_loss(judged_fake)
-            losses["features"] = feature_matching_loss(judged_real, judged_fake)
+            losses |= opinions(discriminator, real, fake)
         yield "generator", losses
 
     def _reconstruct(self, batch: Batch, perturb: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         device = batch.wav.device
-        for module in (self.encoder, self.style_mel, self.mels):
+        for module in (self.encoder, self.style_mel, self.mel_loss):
             module.to(device)
         frames = batch.wav.shape[-1] // 320
         with torch.no_grad():
@@ -137,9 +130,6 @@ class Recipe:
         )
         return out.wav, out.style, out.other_style
 
-    def _mel_loss(self, wav: Tensor, wav_hat: Tensor) -> Tensor:
-        return sum(F.l1_loss(mel(wav_hat[:, 0]), mel(wav[:, 0])) for mel in self.mels) / len(self.mels)
-
     def validate(self) -> dict[str, float]:
         """Mel loss on dev speakers: features and F0 of real speech, prompt by the same speaker."""
         if not self.pieces.dev:
@@ -149,7 +139,7 @@ class Recipe:
         device = next(self.modules["generator"].parameters()).device
         batch = Batch(*(value.to(device) for value in vars(batch).values()))
         wav_hat, _, _ = self._reconstruct(batch, perturb=False)
-        return {"mel": float(self._mel_loss(batch.wav, wav_hat.float()))}
+        return {"mel": float(self.mel_loss(batch.wav[:, 0], wav_hat[:, 0].float()))}
 
     def preview(self, writer, step: int) -> None:
         """Recordings of dev speakers and their reconstructions, to hear, and their mels and pitch, to see."""

@@ -26,6 +26,7 @@ from speech.training import TrainConfig
 SAMPLE_RATE = 16000
 F0_HOP = 80  # samples
 FRAME_RATE_HZ = SAMPLE_RATE // HOP_SAMPLES
+MARGIN_FRAMES = 5  # read around a segment, so that the resampler's edges lie outside
 
 
 @dataclass
@@ -145,8 +146,14 @@ class FileRecordings:
         return wav, np.pad(f0, (0, 4 * count - len(f0))), None
 
     def wav(self, index: int, start: int, count: int) -> np.ndarray:
-        wav, _ = load_audio(self.paths[index], SAMPLE_RATE)
-        wav = wav[HOP_SAMPLES * start : HOP_SAMPLES * (start + count)]
+        before = min(start, MARGIN_FRAMES)
+        wav, _ = load_audio(
+            self.paths[index],
+            SAMPLE_RATE,
+            max_seconds=(before + count + MARGIN_FRAMES) / FRAME_RATE_HZ,
+            start_seconds=(start - before) / FRAME_RATE_HZ,
+        )
+        wav = wav[HOP_SAMPLES * before : HOP_SAMPLES * (before + count)]
         return np.pad(wav, (0, HOP_SAMPLES * count - len(wav)))
 
 

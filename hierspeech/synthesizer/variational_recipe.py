@@ -19,14 +19,15 @@ from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig
 from hierspeech.synthesizer.preview import Listening, show
 from hierspeech.synthesizer.variational import VariationalInputs, VariationalOutput, windows
 from hierspeech.synthesizer.variational_data import SegmentData, Segments, VariationalDataConfig
-from speech.adversarial import discriminator_loss, feature_matching_loss, frozen, generator_loss, judge_both
+from speech.adversarial import discriminator_loss, judge_both, opinions
 from speech.losses import kl_divergence, masked_l1
 from speech.masks import lengths_to_mask
+from speech.mel_loss import MelLoss, mels_of_sizes
 from speech.modules.discriminators import DiscriminatorConfig, WaveDiscriminator
 from speech.perturbation import PerturbationConfig
 from speech.semantic.encoder import HOP_SAMPLES, load_encoder
 from speech.semantic.phonetic import PhoneticEncoder
-from speech.spectrogram import AudioConfig, LinearSpectrogram, MelSpectrogram
+from speech.spectrogram import LinearSpectrogram, MelSpectrogram
 from speech.training import TrainConfig
 from speech.turns import move
 from speech.wave_perturbation import WavePerturbationConfig, apply, draw
@@ -112,12 +113,7 @@ class Recipe:
             print(f"{len(self.data.items)} training recordings, left out {dict(self.data.left_out)}")
         self.spectrogram = LinearSpectrogram(model.audio, recipe.spec_power)
         self.mel = MelSpectrogram(model.audio)
-        self.loss_mels = nn.ModuleList(
-            MelSpectrogram(
-                AudioConfig(n_fft=size, win_length=size, hop_length=size // 4, n_mels=max(20, size // 12))
-            )
-            for size in recipe.mel_sizes
-        ) or nn.ModuleList([self.mel])
+        self.mel_loss = MelLoss(mels_of_sizes(recipe.mel_sizes) or [self.mel])
         # what is drawn stays outside: compiled random numbers are others than eager ones
         self.perturb = torch.compile(apply) if recipe.compile_perturbation else apply
 
@@ -144,12 +140,7 @@ class Recipe:
             real, fake = wav * self.recipe.adversarial_gain, wav_hat * self.recipe.adversarial_gain
             judged = judge_both(discriminator, real, fake.detach())
             yield "discriminator", {"adversarial": discriminator_loss(*judged)}
-            with frozen(discriminator) as judge:
-                with torch.no_grad():
-                    judged_real = judge(real)
-                judged_fake = judge(fake)
-            losses["adversarial"] = generator_loss(judged_fake)
-            losses["features"] = feature_matching_loss(judged_real, judged_fake)
+            losses |= opinions(discriminator, real, fake)
         yield "generator", losses
 
     @torch.no_grad()
@@ -159,7 +150,7 @@ class Recipe:
         Without `perturb` the prior sees what the posterior sees, as at synthesis, and no style is dropped.
         """
         device, frames = batch.wav.device, batch.wav.shape[-1] // HOP_SAMPLES
-        for module in (self.encoder, self.spectrogram, self.mel, self.loss_mels):
+        for module in (self.encoder, self.spectrogram, self.mel, self.mel_loss):
             module.to(device)
         frame_mask = lengths_to_mask(batch.n_frames, frames)
         semantic = batch.semantic
@@ -194,14 +185,9 @@ class Recipe:
     def encode(
         self, wav: Tensor, n_frames: Tensor, mel_perturbation: PerturbationConfig | None = None
     ) -> Tensor:
-        """Semantic features of a padded batch: wav [B, T], n_frames [B] -> [B, C, N].
-
-        The large encoders read the silence of the padding along with the speech, all in one batch: utterance by utterance,
-        as they take lengths, they would be many times slower, and they were trained on recordings with pauses.
-        """
-        if self.phonetic:
-            return self.encoder(wav, n_frames * HOP_SAMPLES, mel_perturbation).float()
-        return self.encoder(wav).float()
+        """Semantic features of a padded batch: wav [B, T], n_frames [B] -> [B, C, N]."""
+        changes = (mel_perturbation,) if self.phonetic else ()
+        return self.encoder(wav, n_frames * HOP_SAMPLES, *changes).float()
 
     def generator_losses(self, inputs: VariationalInputs, out: VariationalOutput) -> dict[str, Tensor]:
         """Losses that need no discriminator and no decoded wave; those of parts that the model lacks are left out."""
@@ -228,10 +214,6 @@ class Recipe:
                 out.log_f0.float(), windows(inputs.log_f0, starts, inputs.window_frames * 4)
             )
         return losses
-
-    def mel_loss(self, wav: Tensor, wav_hat: Tensor) -> Tensor:
-        """Mean absolute difference of log-mels, averaged over the resolutions; wav, wav_hat [B, T]."""
-        return sum(F.l1_loss(mel(wav_hat), mel(wav)) for mel in self.loss_mels) / len(self.loss_mels)
 
     @torch.no_grad()
     def listen(self, batch: Segments) -> Listening:

@@ -84,11 +84,14 @@ class Wav2Vec2Encoder(nn.Module):
 
         Args:
             wav: [B, T] at 16 kHz, in [-1, 1].
-            lengths: valid samples [B]; utterances are then encoded one by one, so that padding cannot change them.
+            lengths: valid samples [B]; each utterance then comes out as it would alone.
         Returns: semantic [B, dim, N] with N = T // 320, 0 past each end.
         """
         if lengths is None:
             return self._encode(wav)
+        if self.model.config.feat_extract_norm == "layer" and int(lengths.min()) >= HOP_SAMPLES:
+            return self._encode_padded(wav, lengths)
+        # A group norm takes its mean over the padding too, so those models hear one utterance at a time.
         semantic = wav.new_zeros(len(wav), self.spec.dim, wav.shape[-1] // HOP_SAMPLES)
         for index, length in enumerate(lengths.tolist()):
             semantic[index, :, : length // HOP_SAMPLES] = self._encode(wav[index : index + 1, :length])[0]
@@ -103,6 +106,19 @@ class Wav2Vec2Encoder(nn.Module):
             return wav.new_zeros(len(wav), self.spec.dim, 0)
         hidden = self.model(F.pad(wav, (_EDGE, _EDGE), mode="reflect")).last_hidden_state  # [B, N, dim]
         return hidden.transpose(1, 2)
+
+    def _encode_padded(self, wav: Tensor, lengths: Tensor) -> Tensor:
+        """A padded batch in one pass: every end is reflected in its place, and attention keeps off the padding."""
+        last = lengths[:, None].to(wav.device) - 1
+        place = torch.arange(-_EDGE, wav.shape[-1] + _EDGE, device=wav.device).expand(len(wav), -1)
+        heard = place <= last + _EDGE  # the reflection belongs to the utterance
+        place = (last - (last - place.abs()).abs()).clamp(min=0)
+        padded = wav.gather(1, place) * heard
+        hidden = self.model(padded, attention_mask=heard.long()).last_hidden_state  # [B, N, dim]
+        frames = (
+            torch.arange(hidden.shape[1], device=wav.device) < lengths[:, None].to(wav.device) // HOP_SAMPLES
+        )
+        return (hidden * frames[:, :, None]).transpose(1, 2)
 
 
 def _check(config: Any, spec: SemanticSpec, source: str | Path) -> None:
