@@ -12,6 +12,7 @@ from hierspeech.pipelines.command_line import (
     run,
     say,
 )
+from hierspeech.pipelines.stream_files import add_stream_option, check_stream_output, write_stream
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,26 +23,33 @@ def main(argv: list[str] | None = None) -> int:
         "--out", default="converted.wav", help=".wav, .flac or .ogg file to write (default: %(default)s)"
     )
     add_voice_options(parser)
+    add_stream_option(parser)
     return run(parser, work, argv)
 
 
 def work(arguments: argparse.Namespace) -> None:
     """Converts as the arguments say; ValueError with one sentence where they cannot be followed."""
     check_input(arguments.source)
-    check_paths(arguments.out, arguments.source, arguments.ref)
+    if arguments.stream:
+        check_stream_output(arguments.out, arguments.stream, arguments.source, arguments.ref)
+    else:
+        check_paths(arguments.out, arguments.source, arguments.ref)
 
     from hierspeech.pipelines.conversion import VoiceConversion  # after the cheap checks: it loads torch
 
-    speech = VoiceConversion.from_pretrained(arguments.voice, arguments.device)(
-        arguments.source,
-        arguments.ref,
-        noise_scale=arguments.noise_scale,
-        seed=arguments.seed,
-        output_sample_rate=arguments.output_sr,
-        progress=progress_line("piece"),
-        denoise_ratio=arguments.denoise_ratio,
-        level=arguments.level,
-    )
+    conversion = VoiceConversion.from_pretrained(arguments.voice, arguments.device)
+    options = {
+        "noise_scale": arguments.noise_scale,
+        "seed": arguments.seed,
+        "output_sample_rate": arguments.output_sr,
+        "denoise_ratio": arguments.denoise_ratio,
+        "level": arguments.level,
+    }
+    if arguments.stream:
+        chunks = conversion.stream(arguments.source, arguments.ref, **options)
+        write_stream(chunks, arguments.out, arguments.stream)
+        return
+    speech = conversion(arguments.source, arguments.ref, **options, progress=progress_line("piece"))
     speech.save(arguments.out)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
 

@@ -12,6 +12,7 @@ from hierspeech.pipelines.command_line import (
     run,
     say,
 )
+from hierspeech.pipelines.stream_files import add_stream_option, check_stream_output, write_stream
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         help="the same for the waveform alone, --noise-scale then being that of rhythm and melody (default: as --noise-scale)",
     )
+    add_stream_option(parser)
     parser.add_argument(
         "--list-voices", action="store_true", help="list the shipped voices and their prompts, and stop"
     )
@@ -43,30 +45,40 @@ def work(arguments: argparse.Namespace) -> None:
         return list_voices()
     if arguments.text is None and arguments.text_file is None:
         raise ValueError("expected --text or --text-file (see --help).")
-    check_paths(arguments.out, arguments.ref, arguments.text_file)
+    if arguments.stream:
+        check_stream_output(arguments.out, arguments.stream, arguments.ref, arguments.text_file)
+    else:
+        check_paths(arguments.out, arguments.ref, arguments.text_file)
     text = read_text(arguments.text, arguments.text_file)
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
 
     from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
 
-    speech = TextToSpeech.from_pretrained(arguments.voice, arguments.device)(
-        text,
-        arguments.ref,
-        language=arguments.language,
-        speed=arguments.speed,
-        noise_scale=arguments.noise_scale,
-        seed=arguments.seed,
-        output_sample_rate=arguments.output_sr,
-        progress=progress_line("sentence"),
-        noise_scale_vc=arguments.noise_scale_vc,
-        denoise_ratio=arguments.denoise_ratio,
-        level=arguments.level,
-    )
+    tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device)
+    options = {
+        "language": arguments.language,
+        "speed": arguments.speed,
+        "noise_scale": arguments.noise_scale,
+        "seed": arguments.seed,
+        "output_sample_rate": arguments.output_sr,
+        "noise_scale_vc": arguments.noise_scale_vc,
+        "denoise_ratio": arguments.denoise_ratio,
+        "level": arguments.level,
+    }
+    if arguments.stream:
+        chunks = tts.stream(text, arguments.ref, **options)
+        return warn(write_stream(chunks, arguments.out, arguments.stream))
+    speech = tts(text, arguments.ref, **options, progress=progress_line("sentence"))
     speech.save(arguments.out)
-    if speech.unknown:
-        print(f"infer.py: left out, the voice has no sound for: {' '.join(speech.unknown)}", file=sys.stderr)
+    warn(speech.unknown)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
+
+
+def warn(unknown: list[str]) -> None:
+    """Says which symbols of the text were left out."""
+    if unknown:
+        print(f"infer.py: left out, the voice has no sound for: {' '.join(unknown)}", file=sys.stderr)
 
 
 def list_voices() -> None:

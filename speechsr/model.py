@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from speech.checkpoint import Pretrained
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
 from speech.modules.snake import Activation1d
 from speech.modules.weight_norm import weight_norm
+from speechsr.stretch import stretch
 
 
 @dataclass
@@ -45,8 +45,7 @@ class SpeechSR(nn.Module, Pretrained):
     def forward(self, wav: Tensor) -> Tensor:
         """wav [B, 1, T] in [-1, 1] -> [B, 1, int(T * scale)] in [-1, 1]."""
         x = self.conv_pre(wav)
-        # The size, not the scale, drives the interpolation: at odd lengths and 1.5x the two differ.
-        x = F.interpolate(x, size=int(wav.shape[-1] * self.config.scale), mode="linear")
+        x = stretch(x, self.config.scale)
         return torch.tanh(self.conv_post(self.activation_post(self.stage(x))))
 
     @torch.inference_mode()

@@ -4,16 +4,19 @@ Shapes: T samples, N frames at 50 Hz, F = 4N pitch frames at 200 Hz.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hierspeech.pipelines.arguments import NOISE_SCALES, check_range, make_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
 from hierspeech.pipelines.prompt import F0_MAX_HZ, Reference, VoicePrompt, as_prompt, pitch_range
 from hierspeech.pipelines.recording import prepare_source
+from hierspeech.pipelines.source_reader import SourceReader
+from hierspeech.pipelines.streaming import Piece, speak_pieces
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.audio import block_power
 from speech.f0 import extract_f0
@@ -22,6 +25,9 @@ from speech.semantic.encoder import PUBLISHED_UNIT
 MIN_SECONDS = 0.1  # of sound in the source
 MAX_SECONDS = 3600.0  # a longer source is refused rather than cut
 PIECE_SECONDS = (10.0, 20.0)  # long sources are converted in pieces, cut where it is quietest between these
+# In a stream the first ones are shorter, so that sound begins early; the last entry holds for all that follow.
+STREAM_PIECE_SECONDS = ((2.0, 4.0), (5.0, 10.0), PIECE_SECONDS)
+RANGE_SECONDS = 10.0  # of the source, from which a stream knows its pitch range
 MAX_SPREAD = 3.0  # a monotonous source is not stretched further than this to reach the target's pitch range
 F0_LIMITS_HZ = (40.0, 1000.0)
 
@@ -71,13 +77,7 @@ class VoiceConversion:
             ValueError: an unusable source or reference, or an argument outside its range, in one sentence.
         """
         voice, description = self.voice, self.voice.description
-        noise_scale = description.noise_scale if noise_scale is None else noise_scale
-        level = description.level if level is None else level
-        check_range("noise scale", noise_scale, NOISE_SCALES)
-        check_level(level, prompt_peak=1.0)
-        check_output_rate(output_sample_rate)
-        # what is missing is said before the first long piece of work
-        _ = voice.semantic_encoder, voice.speechsr(output_sample_rate)
+        noise_scale, level = self._check(noise_scale, level, output_sample_rate)
         wav = prepare_source(
             source, voice.sample_rate, sample_rate, description.recordings, MIN_SECONDS, MAX_SECONDS
         )
@@ -106,18 +106,99 @@ class VoiceConversion:
         generator: torch.Generator | None = None,
     ) -> np.ndarray:
         """One piece of the source, wav [T] at the voice's rate, whose pitch range is known -> wav [T + padding]."""
-        voice, device = self.voice, self.voice.device
-        padded = pad(wav)
-        f0 = move_pitch(self._f0(padded), source_range, (prompt.log_f0_mean, prompt.log_f0_std))
-        semantic = voice.semantic_encoder(torch.from_numpy(padded)[None].to(device))  # [1, C, N]
+        voice = self.voice
+        semantic, log_f0 = self._features(wav, source_range, prompt)
+        style = prompt.synthesizer_style.to(voice.device)
         wav_hat = voice.synthesizer.infer(
-            semantic,
-            torch.from_numpy(np.log(f0 + 1)).to(device)[None, None, : 4 * semantic.shape[-1]],
-            prompt.synthesizer_style.to(device),
-            noise_scale=noise_scale,
-            generator=generator,
+            semantic, log_f0, style, noise_scale=noise_scale, generator=generator
         )
         return wav_hat[0, 0].float().cpu().numpy()
+
+    def stream(
+        self,
+        source: str | os.PathLike | np.ndarray,
+        reference: Reference = None,
+        noise_scale: float | None = None,
+        seed: int | None = None,
+        output_sample_rate: int = 16000,
+        sample_rate: int | None = None,
+        *,
+        denoise_ratio: float | None = None,
+        level: str | None = None,
+    ) -> Generator[Speech, None, None]:
+        """Converts a recording of any length in chunks, each of which can be played while the next ones are computed.
+
+        Arguments are those of a call. What differs from what a call gives:
+        - A file is read as it is needed; the level and the pitch range of the source are those of its first 10 s.
+        - The first pieces are shorter: 2 to 4 s, then 5 to 10 s, cut where it is quietest.
+        - The output begins at the level at which the models speak, and moves, 2 dB at most between one piece and the next, to
+          the one wanted.
+        A source of up to 4 s gives the same samples before levelling, to 1e-4. Memory does not grow with the source, unless
+        the voice is a published one and the file has another rate than the voice.
+
+        Returns:
+            A generator of `Speech` chunks, as long as the source together; closing it ends the work.
+        Raises:
+            ValueError: as for a call, at once; the generator raises it where a later part of the source is unusable.
+        """
+        voice = self.voice
+        noise_scale, level = self._check(noise_scale, level, output_sample_rate)
+        recordings = voice.description.recordings
+        reader = SourceReader(source, voice.sample_rate, sample_rate, recordings, MIN_SECONDS)
+        prompt = as_prompt(reference, voice, sample_rate, denoise_ratio)
+        check_level(level, prompt.peak)
+        pieces = self._decodable(reader, prompt, noise_scale, make_generator(seed))
+        style = prompt.synthesizer_style.to(voice.device)
+        return speak_pieces(pieces, voice, style, output_sample_rate, level, prompt.peak)
+
+    @torch.inference_mode()
+    def _decodable(
+        self, reader: SourceReader, prompt: VoicePrompt, noise_scale: float, generator: torch.Generator
+    ) -> Iterator[Piece]:
+        """What the decoder needs of each piece of the source, computed when it is asked for."""
+        voice, rate = self.voice, self.voice.sample_rate
+        style = prompt.synthesizer_style.to(voice.device)
+        published = voice.description.recordings == "as_recorded"
+        start = reader.peek(int(RANGE_SECONDS * rate))
+        source_range = pitch_range(self._f0(pad(start) if published else start))
+        lengths = iter(STREAM_PIECE_SECONDS)
+        while len(wav := reader.peek(int(PIECE_SECONDS[1] * rate) + 1)):
+            start, stop = piece_bounds(wav, rate, next(lengths, PIECE_SECONDS))[0]
+            last = stop == len(wav)
+            wav = reader.take(stop)
+            semantic, log_f0 = self._features(wav, source_range, prompt)
+            z = voice.synthesizer.sample_latent(
+                semantic, log_f0, style, noise_scale=noise_scale, generator=generator
+            )
+            surplus = z.shape[-1] * voice.audio.hop_length - len(wav)
+            # published super-resolution sees what the padding became, as in a call
+            heard = {"unheard_samples": surplus} if published and last else {"keep_samples": len(wav)}
+            yield Piece(z, log_f0, **heard)
+
+    def _check(
+        self, noise_scale: float | None, level: str | None, output_sample_rate: int
+    ) -> tuple[float, str]:
+        """Noise scale and level, as they are or as the voice has them; ValueError for what is unusable or missing."""
+        voice, description = self.voice, self.voice.description
+        noise_scale = description.noise_scale if noise_scale is None else noise_scale
+        level = description.level if level is None else level
+        check_range("noise scale", noise_scale, NOISE_SCALES)
+        check_level(level, prompt_peak=1.0)
+        check_output_rate(output_sample_rate)
+        # what is missing is said before the first long piece of work
+        _ = voice.semantic_encoder, voice.speechsr(output_sample_rate)
+        return noise_scale, level
+
+    def _features(
+        self, wav: np.ndarray, source_range: tuple[float, float], prompt: VoicePrompt
+    ) -> tuple[Tensor, Tensor]:
+        """Semantic features [1, C, N] and log F0 [1, 1, 4N] in the target's range of a piece wav [T], which is padded first."""
+        padded = pad(wav)
+        f0 = move_pitch(self._f0(padded), source_range, (prompt.log_f0_mean, prompt.log_f0_std))
+        device = self.voice.device
+        semantic = self.voice.semantic_encoder(torch.from_numpy(padded)[None].to(device))
+        log_f0 = torch.from_numpy(np.log(f0 + 1)).to(device)[None, None, : 4 * semantic.shape[-1]]
+        return semantic, log_f0
 
     def _f0(self, wav: np.ndarray) -> np.ndarray:
         return extract_f0(wav, self.voice.sample_rate, f0_max=F0_MAX_HZ[self.voice.description.recordings])
@@ -141,9 +222,14 @@ def move_pitch(f0: np.ndarray, source: tuple[float, float], target: tuple[float,
     return np.where(voiced, np.exp(log_f0).clip(*F0_LIMITS_HZ), 0.0).astype(np.float32)
 
 
-def piece_bounds(wav: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
-    """Cuts wav [T] into pieces of at most 20 s, where it is quietest; (start, stop) of each, in samples."""
-    shortest, longest = (int(seconds * sample_rate) for seconds in PIECE_SECONDS)
+def piece_bounds(
+    wav: np.ndarray, sample_rate: int, seconds: tuple[float, float] = PIECE_SECONDS
+) -> list[tuple[int, int]]:
+    """Cuts wav [T] into pieces of at most 20 s, where it is quietest; (start, stop) of each, in samples.
+
+    `seconds`: the shortest and the longest piece; the last one may be shorter.
+    """
+    shortest, longest = (int(value * sample_rate) for value in seconds)
     block = sample_rate // 50
     bounds, start = [], 0
     while len(wav) - start > longest:

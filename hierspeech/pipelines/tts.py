@@ -4,7 +4,8 @@ Shapes: T samples, S phonemes, N frames at 50 Hz, C channels.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ from torch import Tensor
 from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, make_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.stream_text import stream_pieces
+from hierspeech.pipelines.streaming import Lookahead, Piece, speak_pieces
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.text.chunking import split_text
 from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import split_languages
 from speech.text.languages import find_language
 from ttv.languages import language_ids, tokenizer_of
+from ttv.output import TTVOutput
 
 PAUSE_SECONDS = 0.2  # between sentences, besides the silence they end with
 FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
@@ -89,16 +93,9 @@ class TextToSpeech:
         Raises:
             ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
         """
-        description = self.voice.description
-        noise_scale = description.noise_scale if noise_scale is None else noise_scale
-        noise_scale_vc = noise_scale if noise_scale_vc is None else noise_scale_vc
-        level = description.level if level is None else level
-        check_range("speed", speed, SPEEDS)
-        check_range("noise scale", noise_scale, NOISE_SCALES)
-        check_range("noise scale vc", noise_scale_vc, NOISE_SCALES)
-        check_level(level, prompt_peak=1.0)
-        check_output_rate(output_sample_rate)
-        self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
+        noise_scale, noise_scale_vc, level = self._check(
+            speed, noise_scale, noise_scale_vc, level, output_sample_rate
+        )
         sentences, unknown = self.encode(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(level, prompt.peak)
@@ -109,11 +106,108 @@ class TextToSpeech:
             if progress:
                 progress(done, len(sentences))
         rate = self.voice.sample_rate
+        wav = join(pieces, int(PAUSE_SECONDS / speed * rate), int(FADE_SECONDS * rate), self._fade_ends)
+        return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
+
+    def stream(
+        self,
+        text: str,
+        reference: Reference = None,
+        language: str | None = None,
+        speed: float = 1.0,
+        noise_scale: float | None = None,
+        seed: int | None = None,
+        output_sample_rate: int = 16000,
+        sample_rate: int | None = None,
+        *,
+        noise_scale_vc: float | None = None,
+        denoise_ratio: float | None = None,
+        level: str | None = None,
+    ) -> Generator[Speech, None, None]:
+        """Speaks a text of any length in chunks, each of which can be played while the next ones are computed.
+
+        >>> for chunk in tts.stream(text, "someone.wav"):
+        ...     play(chunk.audio, chunk.sample_rate)
+
+        Arguments are those of a call. What differs from the speech that a call gives:
+        - The first piece of text is short (`stream_text.py`), so a long first sentence may have a pause at a clause border.
+        - The level of the whole is not known in advance: speech begins at the level at which the models speak, and moves, 2 dB
+          at most between one piece and the next, to the one wanted (`stream_output.Leveller`).
+        Given the same pieces, the samples before levelling are the same to 1e-4. Memory does not grow with the text.
+
+        Returns:
+            A generator of `Speech` chunks; closing it ends the work.
+        Raises:
+            ValueError: as for a call; what can be known from the arguments and the first piece is said here, at once. The
+                generator raises it where a later piece of the text cannot be spoken.
+        """
+        noise_scale, noise_scale_vc, level = self._check(
+            speed, noise_scale, noise_scale_vc, level, output_sample_rate
+        )
+        language = self._check_text(text, language)
+        unknown: list[str] = []
+        texts = stream_pieces(text, self.voice.description.max_chars)
+        parts = Lookahead(self._encode(texts, language, unknown))
+        if not parts.more():
+            raise _nothing_to_say(text, language)
+        prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
+        check_level(level, prompt.peak)
+        pieces = self._decodable(parts, prompt, speed, noise_scale, noise_scale_vc, make_generator(seed))
+        style = prompt.synthesizer_style.to(self.voice.device)
+        return speak_pieces(pieces, self.voice, style, output_sample_rate, level, prompt.peak, unknown)
+
+    @torch.inference_mode()
+    def _decodable(
+        self,
+        parts: Lookahead,
+        prompt: VoicePrompt,
+        speed: float,
+        noise_scale: float,
+        noise_scale_vc: float,
+        generator: torch.Generator,
+    ) -> Iterator[Piece]:
+        """What the decoder needs of each sentence in `parts`, computed when it is asked for."""
+        rate, style = self.voice.sample_rate, prompt.synthesizer_style.to(self.voice.device)
+        fade_samples = int(FADE_SECONDS * rate)
+        for index, sentence in enumerate(parts):
+            out = self._text_to_vec(sentence, prompt, speed, noise_scale, generator)
+            z = self.voice.synthesizer.sample_latent(
+                out.semantic, out.log_f0, style, out.frame_mask, noise_scale_vc, generator
+            )
+            yield Piece(
+                z,
+                out.log_f0,
+                pause_samples=int(PAUSE_SECONDS / speed * rate) if index else 0,
+                fade_in=fade_samples if index or self._fade_ends else 0,
+                fade_out=lambda: fade_samples if parts.more() or self._fade_ends else 0,
+            )
+
+    @property
+    def _fade_ends(self) -> bool:
         # A published voice gives the samples of its models untouched. Ours fades in and out besides, so that players do
         # not click where a model begins or ends with sound.
-        fade_ends = description.recordings == "levelled"
-        wav = join(pieces, int(PAUSE_SECONDS / speed * rate), int(FADE_SECONDS * rate), fade_ends)
-        return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
+        return self.voice.description.recordings == "levelled"
+
+    def _check(
+        self,
+        speed: float,
+        noise_scale: float | None,
+        noise_scale_vc: float | None,
+        level: str | None,
+        output_sample_rate: int,
+    ) -> tuple[float, float, str]:
+        """Both noise scales and the level, as they are or as the voice has them; ValueError for what is out of range."""
+        description = self.voice.description
+        noise_scale = description.noise_scale if noise_scale is None else noise_scale
+        noise_scale_vc = noise_scale if noise_scale_vc is None else noise_scale_vc
+        level = description.level if level is None else level
+        check_range("speed", speed, SPEEDS)
+        check_range("noise scale", noise_scale, NOISE_SCALES)
+        check_range("noise scale vc", noise_scale_vc, NOISE_SCALES)
+        check_level(level, prompt_peak=1.0)
+        check_output_rate(output_sample_rate)
+        self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
+        return noise_scale, noise_scale_vc, level
 
     def prompt(
         self, reference: Reference, sample_rate: int | None = None, denoise_ratio: float | None = None
@@ -127,28 +221,35 @@ class TextToSpeech:
         Raises:
             ValueError: nothing to speak, or a language that is unknown or that the model does not speak.
         """
+        language = self._check_text(text, language)
+        unknown: list[str] = []
+        sentences = list(self._encode(split_text(text, self.voice.description.max_chars), language, unknown))
+        if not sentences:
+            raise _nothing_to_say(text, language)
+        return sentences, list(dict.fromkeys(unknown))
+
+    def _check_text(self, text: str, language: str | None) -> str:
+        """The language of the text's beginning; ValueError for an empty text, or a mistyped tag wherever it stands."""
         if not text.strip():
             raise ValueError("the text is empty, expected something to say.")
+        language = language or self.voice.description.language
+        split_languages(text, language)
+        return language
+
+    def _encode(self, pieces: Iterable[str], language: str, unknown: list[str]) -> Iterator[Sentence]:
+        """The pieces of a text that have anything to speak; symbols without a sound are appended to `unknown`."""
         description = self.voice.description
-        language = language or description.language
         normalizer = description.normalizer if language == description.language else None
-        sentences: list[Sentence] = []
-        unknown: list[str] = []
-        split_languages(text, language)  # refuses a mistyped tag, wherever it stands
         current = language
-        for sentence in split_text(text, description.max_chars):
+        for piece in pieces:
             same = find_language(current).voice == find_language(language).voice
-            phonemes = text_to_phonemes(sentence, current, normalizer if same else None)
-            current = split_languages(sentence, current)[-1][0]  # a tag holds until the next one
+            phonemes = text_to_phonemes(piece, current, normalizer if same else None)
+            current = split_languages(piece, current)[-1][0]  # a tag holds until the next one
             encoded = self.tokenizer.encode(phonemes)
             unknown += phonemes.dropped + encoded.unknown
             if encoded.ids:
                 languages = language_ids(phonemes, encoded, self.voice.ttv.config.languages)
-                sentences.append(Sentence(encoded.ids, languages))
-        if not sentences:
-            shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
-            raise ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
-        return sentences, list(dict.fromkeys(unknown))
+                yield Sentence(encoded.ids, languages)
 
     @torch.inference_mode()
     def speak(
@@ -164,10 +265,31 @@ class TextToSpeech:
 
         `phoneme_ids` is a `Sentence`, or a plain list, which is in the first of the model's languages.
         """
-        voice, device = self.voice, self.voice.device
+        voice = self.voice
+        out = self._text_to_vec(phoneme_ids, prompt, speed, noise_scale, generator)
+        wav = voice.synthesizer.infer(
+            out.semantic,
+            out.log_f0,
+            prompt.synthesizer_style.to(voice.device),
+            out.frame_mask,
+            noise_scale=noise_scale if noise_scale_vc is None else noise_scale_vc,
+            generator=generator,
+        )
+        return wav[0, 0].float().cpu().numpy()
+
+    def _text_to_vec(
+        self,
+        phoneme_ids: list[int],
+        prompt: VoicePrompt,
+        speed: float,
+        noise_scale: float,
+        generator: torch.Generator | None,
+    ) -> TTVOutput:
+        """Semantic features and F0 of one sentence; arguments as for `speak`."""
+        device = self.voice.device
         languages = getattr(phoneme_ids, "languages", None)
         pitch = (prompt.log_f0_mean, prompt.log_f0_std) if prompt.has_pitch else NEUTRAL_PITCH
-        out = voice.ttv.infer(
+        out = self.voice.ttv.infer(
             torch.tensor([phoneme_ids], device=device),
             prompt.ttv_style.to(device),
             noise_scale=noise_scale,
@@ -176,15 +298,12 @@ class TextToSpeech:
             generator=generator,
             language_ids=None if languages is None else torch.tensor([languages], device=device),
         )
-        wav = voice.synthesizer.infer(
-            out.semantic,
-            clip_pitch(out.log_f0, voice.description.f0_floor_hz),
-            prompt.synthesizer_style.to(device),
-            out.frame_mask,
-            noise_scale=noise_scale if noise_scale_vc is None else noise_scale_vc,
-            generator=generator,
-        )
-        return wav[0, 0].float().cpu().numpy()
+        return replace(out, log_f0=clip_pitch(out.log_f0, self.voice.description.f0_floor_hz))
+
+
+def _nothing_to_say(text: str, language: str) -> ValueError:
+    shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
+    return ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
 
 
 def clip_pitch(log_f0: Tensor, floor_hz: float) -> Tensor:

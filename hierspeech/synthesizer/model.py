@@ -205,6 +205,27 @@ class HierSpeech(nn.Module, Pretrained):
         Raises:
             ValueError: if the shapes do not fit together.
         """
+        z = self.sample_latent(semantic, log_f0, style, frame_mask, noise_scale, generator)
+        if unconditional:
+            style = self.unconditional_style(len(style))
+        wav, _ = self.decode(z, style, log_f0, frame_mask)
+        return wav
+
+    @torch.inference_mode()
+    def sample_latent(
+        self,
+        semantic: Tensor,
+        log_f0: Tensor,
+        style: Tensor,
+        frame_mask: Tensor | None = None,
+        noise_scale: float = 0.333,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The first half of `infer`, arguments as there -> acoustic latent [B, latent, N]; `decode` is the other half.
+
+        Raises:
+            ValueError: if the shapes do not fit together.
+        """
         frames = semantic.shape[-1]
         if semantic.shape[1] != self.config.semantic.dim or log_f0.shape[1:] != (1, F0_PER_FRAME * frames):
             raise ValueError(
@@ -215,11 +236,7 @@ class HierSpeech(nn.Module, Pretrained):
         prior = self.encode_prior(semantic, log_f0, style, frame_mask)
         z = prior.sample(noise_scale, mask, generator)
         z = self.flow_semantic.inverse(z, mask, style)
-        z = self.flow_acoustic.inverse(z, mask, style)
-        if unconditional:
-            style = self.unconditional_style(len(style))
-        wav, _ = self.decode(z, style, log_f0, frame_mask)
-        return wav
+        return self.flow_acoustic.inverse(z, mask, style)
 
     def encode_prior(
         self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None = None
