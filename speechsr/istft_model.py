@@ -2,11 +2,14 @@
 
 The spectrum of the input is copied, frame by frame, into the lower bins of the output's, and only the bins above `from_hz` are
 made, by ConvNeXt blocks; one inverse STFT gives the wave (after Vocos, Siuzdak 2023, and the copied low band of AERO, Mandel et
-al. 2023). So what the input holds passes unharmed, and nothing runs at the output's rate. Not part of HierSpeech++: `SpeechSR`
-is its model. B batch, T samples, N frames, F bins.
+al. 2023). So what the input holds passes unharmed, and nothing runs at the output's rate. With `copy_from_hz` the new bins are the
+upper end of the low band, copied up again and again as in spectral band replication, at magnitudes that the network says for
+steps of `band_hz`: pitch pulses and the grain of noise need not be learnt then, and a tenth of the weights does. Not part of HierSpeech++:
+`SpeechSR` is its model. B batch, T samples, N frames, F bins.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +37,10 @@ class ISTFTSpeechSRConfig:
     layers: int = 6
     expansion: float = 2.5
     kernel_size: int = 7
+    copy_from_hz: float | None = None  # where the stretch up to `from_hz` begins that is copied up; None: all is made
+    flatten: float = 1.0  # how far the copy's own magnitudes are evened out: 0 not at all, 1 so that only phases are left
+    band_hz: float = 265.0  # step between the magnitudes that the network says of the copies, from `from_hz` on
+    pooled: int = 3  # bins whose power is averaged in what the network sees, where it copies
 
     def __post_init__(self):
         check_scale(self.scale, self.sample_rate)
@@ -51,6 +58,24 @@ class ISTFTSpeechSRConfig:
             raise ValueError(
                 f"from_hz: expected a frequency up to {self.sample_rate / 2:g} Hz, got {self.from_hz:g}"
             )
+        if self.copy_from_hz is not None:
+            self._check_copies()
+
+    def _check_copies(self):
+        if self.n_fft % self.hop_length:
+            raise ValueError(
+                f"copies need an n_fft of whole hops, got {self.n_fft} and {self.hop_length}: their phases would not go on"
+            )
+        if not 0 < self.copy_from_hz <= self.from_hz - self.sample_rate / self.hop_length:
+            raise ValueError(
+                f"copy_from_hz: expected a frequency above 0 and {self.sample_rate / self.hop_length:g} Hz or more below "
+                f"from_hz {self.from_hz:g}, got {self.copy_from_hz:g}"
+            )
+        if not 0 <= self.flatten <= 1 or self.band_hz < self.sample_rate / self.n_fft or self.pooled < 1:
+            raise ValueError(
+                f"expected flatten of 0 to 1, band_hz of a bin or more and pooled of 1 or more, got {self.flatten:g}, "
+                f"{self.band_hz:g} and {self.pooled}"
+            )
 
 
 class ISTFTSpeechSR(nn.Module, Pretrained):
@@ -67,28 +92,40 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         )
         # the input's highest bin is of real numbers only, so it is made, too
         self.kept = min(round(config.from_hz * config.n_fft / config.sample_rate), config.n_fft // 2)
-        made = self.out_fft // 2 + 1 - self.kept
-        self.conv_in = nn.Conv1d(3 * self.kept, config.width, 3, padding=1)
+        self.made = self.out_fft // 2 + 1 - self.kept
+        copies = config.copy_from_hz is not None
+        seen = -(-self.kept // config.pooled) if copies else 3 * self.kept
+        weights = band_weights(config, self.made)
+        said = weights.shape[1] if copies else self.made
+        self.conv_in = nn.Conv1d(seen, config.width, 3, padding=1)
         self.norm_in = nn.LayerNorm(config.width)
         self.blocks = nn.ModuleList(
             ConvNeXtBlock(config.width, config.expansion, config.kernel_size) for _ in range(config.layers)
         )
         self.norm_out = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, 2 * made)
-        nn.init.constant_(self.head.bias[:made], FIRST_LOG_MAGNITUDE)
+        self.head = nn.Linear(config.width, said if copies else 2 * said)
+        nn.init.constant_(self.head.bias[:said], FIRST_LOG_MAGNITUDE)
+        if copies:
+            self.register_buffer("sources", copied_bins(config, self.kept, self.made), persistent=False)
+            self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer("out_window", torch.hann_window(self.out_fft), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:
         """wav [B, 1, T] in [-1, 1] -> [B, 1, int(T * scale)]."""
         low = self.analyse(wav)  # [B, kept, N]
-        x = self.conv_in(features(low))  # [B, width, N]
+        copies = self.config.copy_from_hz is not None
+        x = self.conv_in(pooled(low, self.config.pooled) if copies else features(low))  # [B, width, N]
         x = self.norm_in(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
-        out = self.head(self.norm_out(x.transpose(1, 2))).transpose(1, 2).float()  # [B, 2 * made, N]
-        log_magnitude, angle = out.chunk(2, dim=1)
-        high = torch.polar(log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), angle)
+        out = self.head(self.norm_out(x.transpose(1, 2))).transpose(1, 2).float()  # [B, 2 * made or bands, N]
+        if copies:
+            magnitude = (self.weights @ out.clamp(max=MAX_LOG_MAGNITUDE)).exp()  # [B, made, N]
+            high = magnitude * flattened(low, self.config.flatten)[:, self.sources]
+        else:
+            log_magnitude, angle = out.chunk(2, dim=1)
+            high = torch.polar(log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), angle)
         return self.synthesise(torch.cat([low, high], dim=1), int(wav.shape[-1] * self.config.scale))
 
     def analyse(self, wav: Tensor) -> Tensor:
@@ -128,6 +165,30 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         """Sample rate of the output in Hz."""
         return int(self.config.sample_rate * self.config.scale)
 
+    @torch.no_grad()
+    def at_rate(self, output_rate: int) -> "ISTFTSpeechSR":
+        """The same model for a lower output rate in Hz: its spectrum ends earlier, the last layer says fewer bins.
+
+        Raises:
+            ValueError: a rate above this model's, or one that its frames do not fit.
+        """
+        if output_rate == self.output_rate:
+            return self
+        if output_rate > self.output_rate:
+            raise ValueError(
+                f"this model gives {self.output_rate} Hz or less, which {output_rate} Hz is not"
+            )
+        other = type(self)(replace(self.config, scale=output_rate / self.config.sample_rate))
+        state, head = self.state_dict(), other.head.out_features
+        if self.config.copy_from_hz is not None:
+            rows = torch.arange(head)
+        else:  # magnitudes, then angles
+            rows = torch.cat([torch.arange(head // 2), torch.arange(head // 2) + self.made])
+        for name in ("head.weight", "head.bias"):
+            state[name] = state[name][rows.to(state[name].device)]
+        other.load_state_dict(state)
+        return other.to(self.head.weight).train(self.training)
+
 
 def features(spec: Tensor) -> Tensor:
     """What the network sees of a spectrum [B, F, N]: log magnitude, and both parts with a compressed magnitude [B, 3F, N]."""
@@ -135,3 +196,35 @@ def features(spec: Tensor) -> Tensor:
     magnitude = (real.square() + imaginary.square()).sqrt().clamp(min=FLOOR)
     compressed = magnitude ** (COMPRESSION - 1)
     return torch.cat([magnitude.log() / 4, real * compressed, imaginary * compressed], dim=1)
+
+
+def pooled(spec: Tensor, bins: int) -> Tensor:
+    """Logarithm of the mean magnitude of every `bins` bins of a spectrum [B, F, N], four times smaller [B, ceil(F / bins), N]."""
+    magnitude = (spec.real.square() + spec.imag.square() + FLOOR**2).sqrt()
+    magnitude = nn.functional.pad(magnitude, (0, 0, 0, -magnitude.shape[1] % bins), value=FLOOR)
+    return magnitude.unflatten(1, (-1, bins)).mean(dim=2).log() / 4
+
+
+def flattened(spec: Tensor, exponent: float) -> Tensor:
+    """A spectrum whose magnitudes are divided by their own power of `exponent`; silence stays silence."""
+    magnitude = (spec.real.square() + spec.imag.square() + FLOOR**2).sqrt()
+    return spec * magnitude**-exponent
+
+
+def copied_bins(config: ISTFTSpeechSRConfig, kept: int, made: int) -> Tensor:
+    """For each made bin the low one that is copied there, int64 [made].
+
+    A bin's phase turns by 2 pi * bin * hop / n_fft from frame to frame, so every shift is a multiple of n_fft / hop bins:
+    then phases go on without correction.
+    """
+    unit = config.n_fft // config.hop_length
+    first = round(config.copy_from_hz * config.n_fft / config.sample_rate)
+    span = (kept - first) // unit * unit
+    return torch.arange(made) % span + kept - span
+
+
+def band_weights(config: ISTFTSpeechSRConfig, made: int) -> Tensor:
+    """Linear interpolation from one value every `band_hz` to the made bins: [made, number of values]."""
+    place = torch.arange(made) * (config.sample_rate / config.n_fft / config.band_hz)
+    values = torch.arange(math.ceil(place[-1].item()) + 1)
+    return (1 - (place[:, None] - values).abs()).clamp(min=0)

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 LOG_FLOOR = 1e-5  # of magnitudes; 16-bit noise lies about here
 
 
-def multi_resolution_stft(made: Tensor, wide: Tensor, sizes: Sequence[int]) -> Tensor:
+def multi_resolution_stft(
+    made: Tensor, wide: Tensor, sizes: Sequence[int], floor: float = LOG_FLOOR
+) -> Tensor:
     """Spectral convergence plus L1 of log magnitudes, averaged over STFT sizes (Parallel WaveGAN, Yamamoto et al. 2020).
 
     The mel distance averages wide bands at high frequencies, which is where super-resolution works; this one does not.
@@ -17,12 +19,13 @@ def multi_resolution_stft(made: Tensor, wide: Tensor, sizes: Sequence[int]) -> T
     Args:
         made, wide: [B, T], T at least the largest size.
         sizes: of the STFTs in samples; hop = size / 4, Hann window.
+        floor: of the magnitudes whose logarithms are compared.
     """
     total = wide.new_zeros((), dtype=torch.float32)
     for size in sizes:
         a, b = magnitude(made, size), magnitude(wide, size)
         convergence = (a - b).norm() / b.norm().clamp(min=1e-3)
-        logs = F.l1_loss(a.clamp(min=LOG_FLOOR).log(), b.clamp(min=LOG_FLOOR).log())
+        logs = F.l1_loss(a.clamp(min=floor).log(), b.clamp(min=floor).log())
         total = total + convergence + logs
     return total / len(sizes)
 

@@ -28,7 +28,7 @@ from speech.modules.discriminators import (
 from speech.spectrogram import AudioConfig, MelSpectrogram
 from speech.training import TrainConfig
 from speechsr.data import DataConfig, SpeechSRData
-from speechsr.losses import log_spectral_distance, multi_resolution_stft
+from speechsr.losses import LOG_FLOOR, log_spectral_distance, multi_resolution_stft
 from speechsr.model import SpeechSR, SpeechSRConfig
 
 # judge -> what the names of the generator's losses that need it begin with
@@ -49,6 +49,7 @@ class RecipeConfig:
     stft_sizes: list[int] = field(
         default_factory=lambda: [2048, 1024, 512, 256]
     )  # samples, of the "stft" loss
+    stft_floor: float = LOG_FLOOR  # magnitude below which that loss hears nothing; a full-scale sine's is about 1
     discriminator: DiscriminatorConfig = field(
         default_factory=lambda: DiscriminatorConfig(stft_sizes=[4096, 2048, 1024, 512, 256, 128])
     )
@@ -136,7 +137,9 @@ class Recipe:
         if "mel" in self.names:
             values["mel"] = self._mel_distance(made, wide)
         if "stft" in self.names:
-            values["stft"] = multi_resolution_stft(made[:, 0], wide[:, 0], self.config.stft_sizes)
+            values["stft"] = multi_resolution_stft(
+                made[:, 0], wide[:, 0], self.config.stft_sizes, self.config.stft_floor
+            )
         for judge, prefix in JUDGES.items():
             if judge not in self.modules:
                 continue

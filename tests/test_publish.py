@@ -13,6 +13,7 @@ from hierspeech import Denoising, TextToSpeech, VoiceConversion
 from hierspeech.pipelines.publish import main
 from hierspeech.pipelines.push import check_complete
 from speech.audio import save_audio
+from speechsr import ISTFTSpeechSR, ISTFTSpeechSRConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CARDS = ROOT / "configs" / "lite" / "cards"
@@ -55,6 +56,23 @@ def test_a_whole_voice(runs, tmp_path, capsys):
     assert TextToSpeech.from_pretrained(out)("Hello.", output_sample_rate=48000).sample_rate == 48000
     assert VoiceConversion.from_pretrained(out)(recording(), "someone").seconds == 2.0
     assert Denoising.from_pretrained(out)(recording()).seconds == 2.0
+
+
+def test_a_model_of_spectra_serves_both_rates(runs, tmp_path, capsys):
+    model = ISTFTSpeechSR(ISTFTSpeechSRConfig(width=8, layers=1, copy_from_hz=4000.0))
+    model.save_pretrained(tmp_path / "istft")
+    out = tmp_path / "published"
+    assert main(arguments(runs, out, f"--speechsr={tmp_path / 'istft'}")) == 0, capsys.readouterr().err
+    assert json.loads((out / "voice.json").read_text())["speechsr"] == {
+        "24000": "speechsr-48k",
+        "48000": "speechsr-48k",
+    }
+    tts = TextToSpeech.from_pretrained(out)
+    assert [tts.voice.speechsr(rate).output_rate for rate in (24000, 48000)] == [24000, 48000]
+    # in its place, one that gives 48 kHz only: nothing points at a model that has gone
+    again = tmp_path / "again"
+    assert main([str(again), f"--voice={out}", f"--speechsr={runs / 'speechsr-48000'}"]) == 0
+    assert json.loads((again / "voice.json").read_text())["speechsr"] == {"48000": "speechsr-48k"}
 
 
 def test_parts_that_do_not_fit_leave_no_folder(runs, tmp_path, capsys):

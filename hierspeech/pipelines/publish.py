@@ -59,7 +59,7 @@ def publish(
     from hierspeech.pipelines.voice import find_voice, load_voice, model_class, read_description
     from hierspeech.synthesizer.model import HierSpeech
     from speech.semantic.phonetic import PhoneticEncoder
-    from speechsr import SPEECHSR_MODELS
+    from speechsr import SPEECHSR_MODELS, ISTFTSpeechSR
     from ttv import TTV_MODELS
 
     given = {"ttv": ttv, "synthesizer": synthesizer, "phonetic": phonetic}
@@ -91,6 +91,7 @@ def publish(
             add("synthesizer", HierSpeech, synthesizer)
         rate = read_config(HierSpeech, folder / description["synthesizer"]).audio.sample_rate
         rates: dict[str, str] = {}
+        lower: dict[str, str] = {}
         for source in speechsr or []:
             kind = model_class(source, SPEECHSR_MODELS)
             output_rate = str(round(read_config(kind, source).scale * rate))
@@ -100,7 +101,10 @@ def publish(
                 )
             rates[output_rate] = f"speechsr-{int(output_rate) // 1000}k"
             add(rates[output_rate], kind, source)
-        description["speechsr"] = description.get("speechsr", {}) | rates
+            if kind is ISTFTSpeechSR and output_rate == "48000":
+                lower["24000"] = rates[output_rate]  # by `at_rate`, where nothing else gives it
+        kept = {k: v for k, v in description.get("speechsr", {}).items() if v not in rates.values()}
+        description["speechsr"] = lower | kept | rates
         if denoiser is not None:
             description["denoiser"] = "denoiser"
             add("denoiser", Denoiser, denoiser)

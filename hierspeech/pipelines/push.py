@@ -42,7 +42,7 @@ def check_complete(folder: Path) -> list[str]:
     does not name.
     """
     description = Voice(folder, torch.device("cpu")).description  # the parts fit each other
-    parts = [description.ttv, description.synthesizer, *description.speechsr.values()]
+    parts = [description.ttv, description.synthesizer, *dict.fromkeys(description.speechsr.values())]
     if (folder / description.semantic_encoder).is_dir():  # without one there is no conversion, but speech
         parts.append(description.semantic_encoder)
     if description.denoiser is not None:

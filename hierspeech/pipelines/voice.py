@@ -133,12 +133,17 @@ class Voice:
         name = self.description.speechsr.get(str(sample_rate))
         if name is None:
             return None
-        from speechsr import SPEECHSR_MODELS
+        from speechsr import SPEECHSR_MODELS, ISTFTSpeechSR
 
         path = self.folder / name
-        model = self._part(
-            name, lambda: model_class(path, SPEECHSR_MODELS).from_pretrained(path, device=self.device)
-        )
+
+        def load() -> torch.nn.Module:
+            model = model_class(path, SPEECHSR_MODELS).from_pretrained(path, device=self.device)
+            # one folder may serve two rates: the lower one is the same spectrum that ends earlier
+            lower = isinstance(model, ISTFTSpeechSR) and sample_rate < model.output_rate
+            return model.at_rate(sample_rate) if lower else model
+
+        model = self._part(f"{name}@{sample_rate}", load)
         if model.config.scale * self.sample_rate != sample_rate:
             raise ValueError(
                 f"{self.folder}: {name} scales by {model.config.scale:g}, which is not {self.sample_rate} to {sample_rate} Hz."
