@@ -19,6 +19,7 @@ import torch
 
 from speech.checkpoint import read_config
 from speech.config import build
+from speech.fast import PRECISIONS, prepare_for_inference
 from speech.hub import VOICE_FILES, download, is_hub_id
 
 DEFAULT_VOICE = "lite"
@@ -100,9 +101,10 @@ class Voice:
     Raises ValueError (in the constructor) where the parts do not fit: other audio parameters or semantic features.
     """
 
-    def __init__(self, folder: Path, device: torch.device):
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype = torch.float32):
         self.folder = folder
         self.device = device
+        self.dtype = dtype  # of the multiplications in waveform models; everything else is fp32
         self.description = read_description(folder)
         self._parts: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -175,7 +177,7 @@ class Voice:
     def _part(self, name: str, load: Callable[[], Any]) -> Any:
         with self._lock:
             if name not in self._parts:
-                self._parts[name] = load()
+                self._parts[name] = prepare_for_inference(load(), self.dtype)
             return self._parts[name]
 
     def _path(self, part: str) -> Path:
@@ -213,25 +215,35 @@ class Voice:
         return load_encoder(self.semantic, folder, self.device)
 
 
-_voices: WeakValueDictionary[tuple[Path, torch.device, int], Voice] = WeakValueDictionary()
+_voices: WeakValueDictionary[tuple[Path, torch.device, torch.dtype, int], Voice] = WeakValueDictionary()
 _voices_lock = threading.Lock()
 
 
-def load_voice(name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto") -> Voice:
+def load_voice(
+    name: str | Path | Voice = DEFAULT_VOICE, device: str = "auto", precision: str = "fp32"
+) -> Voice:
     """Finds a voice by folder, shipped name or Hugging Face hub id; pipelines of one voice share its models.
 
+    Args:
+        name: as above, or a voice, which is returned as it is.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "bf16" lets full-size waveform models multiply in bf16 where that is faster.
+
     Raises:
-        ValueError: no such voice, a broken folder, or a device that is not there.
+        ValueError: no such voice, a broken folder, another precision, or a device that is not there.
     """
     if isinstance(name, Voice):
         return name
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}: expected {' or '.join(PRECISIONS)}.")
+    dtype = PRECISIONS[precision]
     where = pick_device(device)
     folder = find_voice(name).resolve()
     with _voices_lock:
         made = (folder / "voice.json").stat().st_mtime_ns  # a folder that was made anew is another voice
-        voice = _voices.get((folder, where, made))
+        voice = _voices.get((folder, where, dtype, made))
         if voice is None:
-            voice = _voices[folder, where, made] = Voice(folder, where)
+            voice = _voices[folder, where, dtype, made] = Voice(folder, where, dtype)
         return voice
 
 

@@ -4,10 +4,12 @@ Both take an optional mask. With one, each row of a padded batch comes out as it
 then sees zeros behind the row's end, exactly as its own zero padding provides.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speech.modules.snake import Activation1d
+from speech.modules.snake import Activation1d, may_run_fast
 from speech.modules.weight_norm import weight_norm
 
 LEAKY_SLOPE = 0.1
@@ -79,9 +81,16 @@ class MultiKernelBlock(nn.Module):
     ):
         super().__init__()
         self.blocks = nn.ModuleList(block(channels, kernel_size, dilations) for kernel_size in kernel_sizes)
+        self.fast: Callable[..., Tensor] | None = None  # set by speech/fast.py
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], undefined where the mask is False."""
+        if self.fast is not None and may_run_fast(self, x):
+            return self.fast(self, x, mask)
+        return self.mean(x, mask)
+
+    def mean(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`forward`, block by block."""
         total = self.blocks[0](x, mask)
         for block in self.blocks[1:]:
             total = total + block(x, mask)

@@ -5,6 +5,7 @@ at twice the rate, between two low-pass filters with the same 12 taps.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,13 @@ def hold_last(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, x.gather(2, last.expand(-1, x.shape[1], -1)))
 
 
+def may_run_fast(module: nn.Module, x: Tensor) -> bool:
+    """Whether nothing but the values of `module(x)` is wanted: no gradients, no graph for an exporter, no other dtype."""
+    if module.training or torch.is_grad_enabled() or x.dtype != torch.float32:
+        return False
+    return not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export())
+
+
 class SnakeBeta(nn.Module):
     """x + sin(a x)^2 / b per channel, with a and b stored as logarithms (`alpha`, `beta`, both start at 0)."""
 
@@ -60,6 +68,7 @@ class Activation1d(nn.Module):
         super().__init__()
         self.act = SnakeBeta(channels)
         self.register_buffer("taps", lowpass_taps(), persistent=False)
+        self.fast: Callable[..., Tensor] | None = None  # set by speech/fast.py
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Apply the activation.
@@ -72,6 +81,12 @@ class Activation1d(nn.Module):
         Returns:
             [B, C, T].
         """
+        if self.fast is not None and may_run_fast(self, x):
+            return self.fast(self, x, mask)
+        return self.plain(x, mask)
+
+    def plain(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`forward` in layers that autograd and exporters know."""
         if mask is None:
             return self._down(self.act(self._up(x)))
         x = self.act(self._up(hold_last(x, mask)))  # [B, C, 2T]

@@ -1,0 +1,93 @@
+"""Prepares a trained model for inference: weight norm folded, and the fast form of its AMP blocks chosen.
+
+On a CPU the compiled kernel runs where a C++ compiler is found (speech/kernels/build.py), its twin in torch otherwise; on a GPU
+the layers run as they are. Outputs equal the plain layers' to 1e-4 in fp32; docs/performance_kernels.md has the speeds.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speech.kernels import build
+from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks
+from speech.kernels.polyphase import polyphase_activation, tiled_blocks
+from speech.modules.resblocks import AMPBlock, MultiKernelBlock
+from speech.modules.snake import Activation1d
+from speech.modules.weight_norm import fold_weight_norm
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Make `module` as fast as this machine allows; in place, may be called again (with another dtype, too).
+
+    Weights stay what and where they are, and may change or move afterwards. While gradients are enabled, in training mode
+    and in exports the plain layers run.
+
+    Args:
+        module: any model.
+        dtype: `torch.bfloat16` multiplies in bf16 and sums in fp32 inside AMP blocks, where the processor can; all else,
+            inputs and outputs stay fp32.
+
+    Returns:
+        `module`, in eval mode.
+
+    Raises:
+        ValueError: another dtype, or a HIERSPEECH_KERNELS that cannot be met.
+    """
+    if dtype not in PRECISIONS.values():
+        raise ValueError(f"dtype is {dtype}, expected torch.float32 or torch.bfloat16.")
+    fold_weight_norm(module.eval())
+    for part in module.modules():
+        if isinstance(part, MultiKernelBlock) and all(isinstance(block, AMPBlock) for block in part.blocks):
+            part.fast = FastBlocks(dtype == torch.bfloat16)
+        elif isinstance(part, Activation1d):
+            part.fast = FastActivation()
+    return module
+
+
+class _Packing:
+    """Keeps what a kernel wants to know of a module, until one of the module's parameters moves or changes."""
+
+    def __init__(self) -> None:
+        self._key: tuple | None = None
+        self._packed: Any = None
+
+    def _pack(self, module: nn.Module, make: Any) -> Any:
+        key = tuple(
+            (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype) for p in module.parameters()
+        )
+        if key != self._key:
+            self._packed, self._key = make(), key
+        return self._packed
+
+    def __getstate__(self) -> dict[str, Any]:  # addresses mean nothing in a copy
+        return {**self.__dict__, "_key": None, "_packed": None}
+
+
+class FastBlocks(_Packing):
+    """Runs a `MultiKernelBlock` of AMP blocks; called with it, x [B, C, T] and a mask [B, 1, T] or None."""
+
+    def __init__(self, bf16: bool) -> None:
+        super().__init__()
+        self.bf16 = bf16
+
+    def __call__(self, blocks: MultiKernelBlock, x: Tensor, mask: Tensor | None) -> Tensor:
+        if x.device.type != "cpu":
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+                return blocks.mean(x, mask).float()
+        if build.library() is None:
+            return tiled_blocks(blocks, x, mask)
+        return self._pack(blocks, lambda: PackedAMPBlocks(blocks.blocks, self.bf16))(x, mask)
+
+
+class FastActivation(_Packing):
+    """Runs an `Activation1d`; called with it, x [B, C, T] and a mask [B, 1, T] or None."""
+
+    def __call__(self, activation: Activation1d, x: Tensor, mask: Tensor | None) -> Tensor:
+        if x.device.type != "cpu":
+            return activation.plain(x, mask)
+        if build.library() is None:
+            return polyphase_activation(activation, x, mask)
+        return self._pack(activation, lambda: PackedActivation(activation))(x, mask)

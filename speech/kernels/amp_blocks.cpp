@@ -1,0 +1,348 @@
+// AMP blocks (BigVGAN) and their alias-free activation on a CPU: the arithmetic of speech/modules/{snake,resblocks}.py, in
+// tiles of time that stay in the cache. Built and called by native.py; plain C functions, no Python, no torch.
+//
+// The activation is polyphase: of the doubled signal u, even samples e[n] = u[2n] and odd ones o[n] = u[2n + 1] are kept
+// apart, so that both filters are six shifted multiply-adds per phase and no vector is ever shuffled:
+//   e[n] = 2 sum_j h[2j + 1] x[n + 2 - j]      o[n] = 2 sum_j h[2j] x[n + 3 - j]
+//   y[n] = sum_j h[2j + 1] s(e[n - 2 + j]) + sum_j h[2j] s(o[n - 3 + j])          s(v) = v + sin(a v)^2 / b
+// Convolutions hold OUT_ROWS x TIME_VECTORS sums in registers. Weights come packed [group][C in][tap][OUT_ROWS] (native.py).
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, OUT_ROWS = 8;
+#elif defined(__AVX__)
+constexpr int LANES = 8, OUT_ROWS = 4;  // 16 registers
+#else
+constexpr int LANES = 4, OUT_ROWS = 4;
+#endif
+constexpr int TIME_VECTORS = 3;
+constexpr int REACH = 5;          // samples that the activation looks at on each side
+constexpr int MARGIN = 2 * TIME_VECTORS * LANES + 32;  // what vectors may write or read behind the end of a row
+typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef Vector LooseVector __attribute__((aligned(4), may_alias));
+
+static inline Vector load(const float* p) { return *(const LooseVector*)p; }
+static inline void store(float* p, Vector v) { *(LooseVector*)p = v; }
+
+struct Taps { float odd[6], even[6]; };  // h[2j + 1] and h[2j]
+
+extern "C" {
+struct Activation { const float *alpha, *inverse_beta; };  // exp(alpha) and 1 / (exp(beta) + 1e-9), [C]
+struct Round { Activation first, second; const void *weight1, *weight2; const float *bias1, *bias2; int32_t dilation; };
+struct Block { const Round* rounds; int32_t n_rounds, kernel; };
+}
+
+// ---- threads that work on one tile together; a team of one needs no barrier -------------------------------------------
+struct Team {
+    int size;
+    std::atomic<int> arrived{0}, turn{0};
+    explicit Team(int n) : size(n) {}
+    void wait() {
+        if (size == 1) return;
+        int mine = turn.load();
+        if (arrived.fetch_add(1) + 1 == size) { arrived = 0; turn = mine + 1; }
+        else for (int spins = 0; turn.load() == mine; ++spins) if (spins > 2000) std::this_thread::yield();
+    }
+};
+struct Range { int64_t begin, end; };
+static Range share(Range all, int rank, int size, int64_t multiple) {  // the rank-th of `size` parts, cut at multiples
+    int64_t pieces = (all.end - all.begin + multiple - 1) / multiple;
+    return {std::min(all.end, all.begin + pieces * rank / size * multiple),
+            std::min(all.end, all.begin + pieces * (rank + 1) / size * multiple)};
+}
+template <class Work> static void parallel(int threads, Work work) {
+    std::vector<std::thread> others;
+    for (int rank = 1; rank < threads; ++rank) others.emplace_back(work, rank);
+    work(0);
+    for (auto& other : others) other.join();
+}
+
+// ---- the activation -----------------------------------------------------------------------------------------------------
+static inline Vector snake(Vector x, float alpha, float inverse_beta) {
+    const float round = 12582912.f;  // 1.5 * 2^23: adding it rounds to a whole number
+    Vector a = x * alpha;
+    Vector turns = (a * 0.318309886f + round) - round;  // sin^2 has the period pi
+    Vector r = a - turns * 3.140625f;
+    r = r - turns * 9.67653589793e-4f;
+    Vector s = r * r;  // minimax polynomial of sin on [-pi/2, pi/2]
+    Vector p = s * 2.60831598e-6f - 1.981069071e-4f;
+    p = p * s + 8.33307858e-3f;
+    p = p * s - 1.66666597e-1f;
+    Vector sine = r + r * (p * s);
+    return x + sine * sine * inverse_beta;
+}
+
+// Row x -> even and odd phases after the snake, for n in `range` widened by 3, x and the phases indexed by time. What the
+// filters read outside the signal [0, length) is filled in, in x as well.
+static void phases(float* x, float* even, float* odd, Range range, int64_t length, const Taps& taps, float alpha, float inverse_beta) {
+    if (range.begin < REACH) std::fill(x - REACH, x, x[0]);
+    if (range.end > length - REACH) std::fill(x + length, x + length + REACH, x[length - 1]);
+    for (int64_t n = range.begin - 3; n < range.end + 3; n += LANES) {
+        Vector e = load(x + n + 2) * taps.odd[0], o = load(x + n + 3) * taps.even[0];
+        for (int j = 1; j < 6; ++j) {
+            e += load(x + n + 2 - j) * taps.odd[j];
+            o += load(x + n + 3 - j) * taps.even[j];
+        }
+        store(even + n, snake(e + e, alpha, inverse_beta));
+        store(odd + n, snake(o + o, alpha, inverse_beta));
+    }
+    if (range.begin < 3) { std::fill(even - 3, even, even[0]); std::fill(odd - 3, odd, even[0]); }
+    if (range.end > length - 3) {
+        std::fill(even + length, even + length + 3, odd[length - 1]);
+        std::fill(odd + length, odd + length + 3, odd[length - 1]);
+    }
+}
+static inline Vector down(const float* even, const float* odd, const Taps& taps) {
+    Vector y = load(even - 2) * taps.odd[0] + load(odd - 3) * taps.even[0];
+    for (int j = 1; j < 6; ++j) y += load(even - 2 + j) * taps.odd[j] + load(odd - 3 + j) * taps.even[j];
+    return y;
+}
+
+// ---- number types of a convolution's input: float, or pairs of bf16 of two channels at one time --------------------------
+struct Float {
+    typedef float Cell;
+    static constexpr int channels = 1;
+    static Vector cell(const Cell* p) { return load(p); }
+    static Vector multiply_add(Vector sum, Vector x, const Cell* weight) { return sum + x * *weight; }
+    static void put(Cell* p, const Vector* y) { store(p, y[0]); }
+};
+#ifdef __AVX512BF16__
+struct BFloat16 {
+    typedef uint32_t Cell;
+    static constexpr int channels = 2;
+    static Vector cell(const Cell* p) { return load((const float*)p); }
+    static Vector multiply_add(Vector sum, Vector x, const Cell* weight) {
+        return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)_mm512_set1_epi32(*weight));
+    }
+    static void put(Cell* p, const Vector* y) {
+        __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)y[0]));
+        __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)y[1]));
+        _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+};
+#endif
+
+// out[row][t] = bias (+ out[row][t]) + sum over cells and taps, for OUT_ROWS rows and N vectors of time.
+template <class Type, int N, bool add>
+static void convolve(float* out, int64_t out_stride, const typename Type::Cell* x, int64_t stride, int cells, int kernel,
+                     int64_t dilation, const typename Type::Cell* weight, const float* bias) {
+    Vector sums[OUT_ROWS][N];
+#pragma GCC unroll 8
+    for (int row = 0; row < OUT_ROWS; ++row)
+#pragma GCC unroll 3
+        for (int i = 0; i < N; ++i) {
+            sums[row][i] = Vector{} + bias[row];
+            if (add) sums[row][i] += load(out + row * out_stride + i * LANES);
+        }
+    for (int cell = 0; cell < cells; ++cell, x += stride)
+        for (int tap = 0; tap < kernel; ++tap, weight += OUT_ROWS) {
+            Vector inputs[N];
+#pragma GCC unroll 3
+            for (int i = 0; i < N; ++i) inputs[i] = Type::cell(x + tap * dilation + i * LANES);
+#pragma GCC unroll 8
+            for (int row = 0; row < OUT_ROWS; ++row)
+#pragma GCC unroll 3
+                for (int i = 0; i < N; ++i) sums[row][i] = Type::multiply_add(sums[row][i], inputs[i], weight + row);
+        }
+#pragma GCC unroll 8
+    for (int row = 0; row < OUT_ROWS; ++row)
+#pragma GCC unroll 3
+        for (int i = 0; i < N; ++i) store(out + row * out_stride + i * LANES, sums[row][i]);
+}
+
+// ---- one tile of one block ------------------------------------------------------------------------------------------------
+struct Shape { int channels, padded; int64_t length, stride; };
+
+template <class Type> struct Tile {
+    typedef typename Type::Cell Cell;
+    Shape shape;
+    int64_t origin;  // time of a row's first sample
+    float *x, *y;    // [padded][stride]
+    Cell* cells;     // [padded / Type::channels][stride]
+    const Taps* taps;
+    Team* team;
+
+    float* row(float* rows, int channel) const { return rows + channel * shape.stride - origin; }
+
+    // Activation of `range` from rows of x or y into the cells, zeros around it as the convolution's padding.
+    void activate(float* rows, Activation activation, Range range, int64_t padding, int rank, float* scratch) {
+        Range mine = share({0, shape.channels}, rank, team->size, Type::channels);
+        for (int64_t channel = mine.begin; channel < mine.end; channel += Type::channels) {
+            float *even[Type::channels], *odd[Type::channels];
+            for (int i = 0; i < Type::channels; ++i) {
+                even[i] = scratch + 2 * i * shape.stride - origin;
+                odd[i] = even[i] + shape.stride;
+                int c = std::min<int>(channel + i, shape.channels - 1);  // an odd last channel meets zero weights
+                phases(row(rows, c), even[i], odd[i], range, shape.length, *taps, activation.alpha[c], activation.inverse_beta[c]);
+            }
+            Cell* out = cells + channel / Type::channels * shape.stride - origin;
+            for (int64_t n = range.begin; n < range.end; n += LANES) {
+                Vector values[Type::channels];
+                for (int i = 0; i < Type::channels; ++i) values[i] = down(even[i] + n, odd[i] + n, *taps);
+                Type::put(out + n, values);
+            }
+            if (range.begin == 0) std::fill(out - padding, out, Cell(0));
+            if (range.end == shape.length) std::fill(out + shape.length, out + shape.length + padding + MARGIN / 2, Cell(0));
+        }
+        team->wait();
+    }
+
+    template <bool add>
+    void convolve_all(float* rows, const void* weight, const float* bias, int kernel, int64_t dilation, Range range, int rank) {
+        const int n_cells = shape.padded / Type::channels;
+        const int64_t block = TIME_VECTORS * LANES, half = (kernel - 1) / 2 * dilation;
+        Range mine = share(range, rank, team->size, block);
+        for (int64_t n = mine.begin; n < mine.end; n += block) {
+            const Cell* from = cells + n - origin - half;
+            int64_t vectors = (mine.end - n + LANES - 1) / LANES;
+            for (int group = 0; group < shape.padded; group += OUT_ROWS) {
+                const Cell* packed = (const Cell*)weight + (int64_t)group * n_cells * kernel;
+                float* to = row(rows, group) + n;
+                auto run = vectors >= 3 ? convolve<Type, 3, add> : vectors == 2 ? convolve<Type, 2, add> : convolve<Type, 1, add>;
+                run(to, shape.stride, from, shape.stride, n_cells, kernel, dilation, packed, bias + group);
+            }
+        }
+        team->wait();
+    }
+
+    // out[t in range] = scale * (out or 0 + block(input)); `ranges` from the output inwards: see needed().
+    void run(const Block& block, const float* input, float* out, int64_t row_length, Range range, bool first, float scale, int rank, float* scratch) {
+        std::vector<Range> needs(2 * block.n_rounds + 1);  // of x before each round, of y in each round
+        auto widen = [&](Range r, int64_t by) { return Range{std::max<int64_t>(0, r.begin - by), std::min(shape.length, r.end + by)}; };
+        const int64_t half = (block.kernel - 1) / 2;
+        Range need = range;
+        for (int i = block.n_rounds - 1; i >= 0; --i) {
+            needs[2 * i + 1] = widen(need, half);                                          // activated y
+            need = widen(needs[2 * i + 1], REACH);                                         // y
+            needs[2 * i] = widen(need, half * block.rounds[i].dilation);                   // activated x
+            need = widen(needs[2 * i], REACH);                                             // x
+        }
+        Range mine = share({0, shape.channels}, rank, team->size, Type::channels);
+        for (int64_t c = mine.begin; c < mine.end; ++c)
+            std::memcpy(row(x, c) + need.begin, input + c * row_length + need.begin, sizeof(float) * (need.end - need.begin));
+        // each thread goes on with the channels it copied: no barrier
+        for (int i = 0; i < block.n_rounds; ++i) {
+            const Round& round = block.rounds[i];
+            activate(x, round.first, needs[2 * i], half * round.dilation, rank, scratch);
+            convolve_all<false>(y, round.weight1, round.bias1, block.kernel, round.dilation, widen(needs[2 * i + 1], REACH), rank);
+            activate(y, round.second, needs[2 * i + 1], half, rank, scratch);
+            Range after = i + 1 < block.n_rounds ? widen(needs[2 * i + 2], REACH) : range;
+            convolve_all<true>(x, round.weight2, round.bias2, block.kernel, 1, after, rank);
+        }
+        for (int64_t c = mine.begin; c < mine.end; ++c) {
+            float *to = out + c * row_length, *from = row(x, c);
+            if (first) for (int64_t n = range.begin; n < range.end; ++n) to[n] = from[n] * scale;
+            else for (int64_t n = range.begin; n < range.end; ++n) to[n] += from[n] * scale;
+        }
+        team->wait();  // before the next block overwrites x
+    }
+};
+
+template <class Type>
+static void run_blocks(float* out, const float* x, int64_t batch, int channels, int64_t row_length, const int64_t* lengths,
+                       const Block* blocks, int n_blocks, const Taps& taps, int64_t tile, int threads) {
+    int64_t reach = 0;
+    for (int b = 0; b < n_blocks; ++b) {
+        int64_t sum = 0;
+        for (int i = 0; i < blocks[b].n_rounds; ++i)
+            sum += (blocks[b].kernel - 1) / 2 * (1 + blocks[b].rounds[i].dilation) + 2 * REACH;
+        reach = std::max(reach, sum);
+    }
+    // Together on one tile where tiles would be too few; else each thread on its own tiles.
+    tile = std::min(tile, row_length);
+    const int64_t tiles = (row_length + tile - 1) / tile;
+    const bool together = tiles * batch < 2 * threads;
+    Shape shape{channels, (channels + OUT_ROWS - 1) / OUT_ROWS * OUT_ROWS, 0, 0};
+    const int64_t span = std::min(tile, row_length) + 2 * (reach + REACH) + 2 * MARGIN;
+    shape.stride = (span + 31) / 32 * 32 + 16;  // an odd multiple of 64 bytes: rows do not meet in one set of the cache
+    const int64_t size = shape.padded * shape.stride;
+    const int sets = together ? 1 : threads;
+    std::vector<float> rows(sets * 2 * size), scratch(threads * 4 * shape.stride);
+    std::vector<typename Type::Cell> cells(sets * size / Type::channels);
+    Team all(threads);
+    std::atomic<int64_t> next{0};
+    parallel(threads, [&](int rank) {
+        Team alone(1);
+        Team& team = together ? all : alone;
+        const int set = together ? 0 : rank;
+        for (int64_t i = together ? 0 : next.fetch_add(1); i < tiles * batch; i = together ? i + 1 : next.fetch_add(1)) {
+            const int64_t b = i / tiles, begin = i % tiles * tile;
+            Shape of_row = shape;
+            of_row.length = lengths ? lengths[b] : row_length;
+            const Range range{begin, std::min(begin + tile, of_row.length)};
+            float* to = out + b * channels * row_length;
+            if (range.begin < range.end) {
+                Tile<Type> work{of_row, begin - reach - REACH - 16, &rows[set * 2 * size], &rows[set * 2 * size + size],
+                                &cells[set * size / Type::channels], &taps, &team};
+                for (int k = 0; k < n_blocks; ++k)
+                    work.run(blocks[k], x + b * channels * row_length, to, row_length, range, k == 0, 1.f / n_blocks,
+                             together ? rank : 0, &scratch[rank * 4 * shape.stride]);
+            }
+            const int64_t silent = std::max(range.begin, range.end), end = std::min(begin + tile, row_length);
+            if (silent < end && (!together || rank == 0))
+                for (int c = 0; c < channels; ++c) std::fill(to + c * row_length + silent, to + c * row_length + end, 0.f);
+        }
+    });
+}
+
+static Taps split(const float* filter) {
+    Taps taps;
+    for (int j = 0; j < 6; ++j) { taps.odd[j] = filter[2 * j + 1]; taps.even[j] = filter[2 * j]; }
+    return taps;
+}
+
+extern "C" {
+int32_t out_rows() { return OUT_ROWS; }
+int32_t has_bf16() {
+#ifdef __AVX512BF16__
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+// Mean of the blocks. out, x [batch][channels][length]; lengths [batch] of valid samples or null; filter: the 12 taps.
+void amp_blocks(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
+                const Block* blocks, int32_t n_blocks, const float* filter, int64_t tile, int32_t threads, int32_t bf16) {
+#ifdef __AVX512BF16__
+    if (bf16) return run_blocks<BFloat16>(out, x, batch, channels, length, lengths, blocks, n_blocks, split(filter), tile, threads);
+#endif
+    run_blocks<Float>(out, x, batch, channels, length, lengths, blocks, n_blocks, split(filter), tile, threads);
+}
+
+// The activation alone, row by row, in pieces of time.
+void activation(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
+                const float* alpha, const float* inverse_beta, const float* filter, int32_t threads) {
+    const Taps taps = split(filter);
+    const int64_t piece = 2048, pieces = (length + piece - 1) / piece;
+    std::atomic<int64_t> next{0};
+    parallel(threads, [&](int) {
+        std::vector<float> buffer(4 * (piece + 2 * MARGIN));
+        for (int64_t i = next.fetch_add(1); i < batch * channels * pieces; i = next.fetch_add(1)) {
+            const int64_t line = i / pieces, begin = i % pieces * piece, valid = lengths ? lengths[line / channels] : length;
+            const Range range{begin, std::min(begin + piece, valid)};
+            const int c = line % channels;
+            float* to = out + line * length;
+            if (range.begin < range.end) {
+                float *in = buffer.data() + 16 - begin, *even = in + piece + 2 * MARGIN, *odd = even + piece + 2 * MARGIN, *y = odd + piece + 2 * MARGIN;
+                const int64_t from = std::max<int64_t>(0, begin - REACH), upto = std::min(valid, range.end + REACH);
+                std::memcpy(in + from, x + line * length + from, sizeof(float) * (upto - from));
+                phases(in, even, odd, range, valid, taps, alpha[c], inverse_beta[c]);
+                for (int64_t n = range.begin; n < range.end; n += LANES) store(y + n, down(even + n, odd + n, taps));
+                std::memcpy(to + begin, y + begin, sizeof(float) * (range.end - begin));
+            }
+            const int64_t silent = std::max(range.begin, range.end), end = std::min(begin + piece, length);
+            if (silent < end) std::fill(to + silent, to + end, 0.f);
+        }
+    });
+}
+}

@@ -1,0 +1,160 @@
+"""Calls of the compiled AMP blocks and activation (amp_blocks.cpp) on torch tensors; the weights are packed here.
+
+B batch, C channels, T samples, K taps, R rows of a convolution's output that the kernel makes at once.
+"""
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speech.kernels.build import library
+
+TILE_BYTES = (
+    400_000  # of one buffer of a tile: three of them are in use, and the second-level cache holds about 1 MB
+)
+
+
+class _Activation(ctypes.Structure):
+    _fields_ = [("alpha", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p)]
+
+
+class _Round(ctypes.Structure):
+    _fields_ = [
+        ("first", _Activation),
+        ("second", _Activation),
+        ("weight1", ctypes.c_void_p),
+        ("weight2", ctypes.c_void_p),
+        ("bias1", ctypes.c_void_p),
+        ("bias2", ctypes.c_void_p),
+        ("dilation", ctypes.c_int32),
+    ]
+
+
+class _Block(ctypes.Structure):
+    _fields_ = [
+        ("rounds", ctypes.POINTER(_Round)),
+        ("n_rounds", ctypes.c_int32),
+        ("kernel", ctypes.c_int32),
+    ]
+
+
+def has_bf16() -> bool:
+    """Whether the kernels are there and this processor multiplies bf16 (AVX512-BF16)."""
+    kernels = library()
+    return kernels is not None and bool(kernels.has_bf16())
+
+
+class PackedActivation:
+    """One alias-free activation with its constants worked out; called on [B, C, T] with a mask or None."""
+
+    def __init__(self, activation: nn.Module):
+        self.taps = activation.taps.float().contiguous()
+        self.alpha, self.inverse_beta = _constants(activation)
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The activation of x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False."""
+        x = x.contiguous()
+        out, lengths = torch.empty_like(x), _lengths(mask)
+        library().activation(
+            _pointer(out),
+            _pointer(x),
+            ctypes.c_int64(x.shape[0]),
+            ctypes.c_int32(x.shape[1]),
+            ctypes.c_int64(x.shape[2]),
+            _pointer(lengths),
+            _pointer(self.alpha),
+            _pointer(self.inverse_beta),
+            _pointer(self.taps),
+            ctypes.c_int32(torch.get_num_threads()),
+        )
+        return out
+
+
+class PackedAMPBlocks:
+    """The mean of AMP blocks with packed weights, called as `MultiKernelBlock` is."""
+
+    def __init__(self, blocks: Sequence[nn.Module], bf16: bool):
+        self.bf16 = bf16 and has_bf16()
+        self.taps = blocks[0].activations1[0].taps.float().contiguous()
+        self._kept: list[object] = []  # what the pointers below point into
+        self._blocks = (_Block * len(blocks))(*[self._block(block) for block in blocks])
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None, tile: int | None = None) -> Tensor:
+        """x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False; tile in samples."""
+        x = x.contiguous()
+        if tile is None:
+            tile = max(1024, TILE_BYTES // (4 * x.shape[1]))
+        out, lengths = torch.empty_like(x), _lengths(mask)
+        library().amp_blocks(
+            _pointer(out),
+            _pointer(x),
+            ctypes.c_int64(x.shape[0]),
+            ctypes.c_int32(x.shape[1]),
+            ctypes.c_int64(x.shape[2]),
+            _pointer(lengths),
+            self._blocks,
+            ctypes.c_int32(len(self._blocks)),
+            _pointer(self.taps),
+            ctypes.c_int64(tile),
+            ctypes.c_int32(torch.get_num_threads()),
+            ctypes.c_int32(self.bf16),
+        )
+        return out
+
+    def _block(self, block: nn.Module) -> _Block:
+        rounds = zip(block.activations1, block.convs1, block.activations2, block.convs2, strict=True)
+        packed = [
+            _Round(
+                self._activation(activation1),
+                self._activation(activation2),
+                self._keep(pack_weight(conv1.weight, self.bf16)),
+                self._keep(pack_weight(conv2.weight, self.bf16)),
+                self._keep(_pad_rows(conv1.bias.detach().float())),
+                self._keep(_pad_rows(conv2.bias.detach().float())),
+                conv1.dilation[0],
+            )
+            for activation1, conv1, activation2, conv2 in rounds
+        ]
+        self._kept.append(rounds := (_Round * len(packed))(*packed))
+        return _Block(rounds, len(packed), block.convs1[0].kernel_size[0])
+
+    def _activation(self, activation: nn.Module) -> _Activation:
+        return _Activation(*map(self._keep, _constants(activation)))
+
+    def _keep(self, tensor: Tensor) -> int:
+        self._kept.append(tensor)
+        return tensor.data_ptr()
+
+
+def pack_weight(weight: Tensor, bf16: bool) -> Tensor:
+    """[C, C, K] -> [groups, C, K, R] fp32, or [groups, C / 2, K, R, 2] bf16; channels filled up with zeros to R."""
+    rows = library().out_rows()
+    weight = weight.detach().float()
+    short = -weight.shape[0] % rows
+    weight = F.pad(weight, (0, 0, 0, short, 0, short))
+    channels, _, kernel = weight.shape
+    if not bf16:
+        return weight.view(channels // rows, rows, channels, kernel).permute(0, 2, 3, 1).contiguous()
+    weight = weight.view(channels // rows, rows, channels // 2, 2, kernel)
+    return weight.permute(0, 2, 4, 1, 3).to(torch.bfloat16).contiguous()
+
+
+def _pad_rows(bias: Tensor) -> Tensor:
+    return F.pad(bias, (0, -len(bias) % library().out_rows())).contiguous()
+
+
+def _constants(activation: nn.Module) -> tuple[Tensor, Tensor]:
+    snake = activation.act
+    alpha, beta = snake.alpha.detach().float().exp(), snake.beta.detach().float().exp()
+    return alpha.contiguous(), (1 / (beta + 1e-9)).contiguous()
+
+
+def _lengths(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask[:, 0].sum(dim=-1, dtype=torch.int64).contiguous()
+
+
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
