@@ -23,7 +23,15 @@ from speechsr import SPEECHSR_MODELS
 
 WIDE = 48000
 NARROW = 16000
-BANDS_HZ = ((2000, 4000), (4000, 6000), (6000, 8000), (8000, 10000), (10000, 12000), (12000, 16000), (16000, 24000))
+BANDS_HZ = (
+    (2000, 4000),
+    (4000, 6000),
+    (6000, 8000),
+    (8000, 10000),
+    (10000, 12000),
+    (12000, 16000),
+    (16000, 24000),
+)
 SENTENCES = Path(__file__).with_name("lite_sentences.txt")
 
 
@@ -80,7 +88,9 @@ def compare(
     paths: list[Path], models: dict[str, torch.nn.Module | None], rate: int, timed: bool, each: bool
 ) -> None:
     """Prints a row for each model."""
-    print(f"{len(paths)} recordings\n| model | weights | LSD | above 8 kHz | made - true | time / duration |\n|---|---|---|---|---|---|")
+    print(
+        f"{len(paths)} recordings\n| model | weights | LSD | above 8 kHz | made - true | time / duration |\n|---|---|---|---|---|---|"
+    )
     for name, model in models.items():
         rows = []
         for path in paths:
@@ -116,17 +126,23 @@ def spoken(models: dict[str, torch.nn.Module | None], voice: str, sentences: int
         loud = powers[:342].mean(0) > powers[:342].mean(0).median()  # the louder half of the frames
         hz = torch.linspace(0, WIDE / 2, len(powers))
         levels = [10 * powers[(hz >= a) & (hz < b)][:, loud].mean().item() for a, b in BANDS_HZ]
-        scores = [dnsmos.run(resample(wav, WIDE, NARROW), NARROW)["ovrl_mos"] for wav in made] if dnsmos else []
+        scores = (
+            [dnsmos.run(resample(wav, WIDE, NARROW), NARROW)["ovrl_mos"] for wav in made] if dnsmos else []
+        )
         score = f"{np.mean(scores):.3f}" if scores else "-"
         print(f"| {name} | " + " | ".join(f"{level:.1f}" for level in levels) + f" | {score} |", flush=True)
 
 
 def main() -> None:
     """Reads the command line and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("words", nargs="*", metavar="FOLDER NAME=MODEL ...")
     parser.add_argument("--rate", type=int, default=WIDE, choices=(24000, 48000))
-    parser.add_argument("--only", default="", help="recordings whose path holds one of these, separated by commas")
+    parser.add_argument(
+        "--only", default="", help="recordings whose path holds one of these, separated by commas"
+    )
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--each", action="store_true", help="a line for every recording, too")
     parser.add_argument("--spoken", action="store_true")
@@ -142,7 +158,12 @@ def main() -> None:
     if arguments.spoken:
         return spoken(models, arguments.voice, arguments.sentences)
     wanted = arguments.only.split(",")
-    paths = [p for folder in folders for p in sorted(Path(folder).rglob("*.flac")) if any(w in str(p) for w in wanted)]
+    paths = [
+        p
+        for folder in folders
+        for p in sorted(Path(folder).rglob("*.flac"))
+        if any(w in str(p) for w in wanted)
+    ]
     compare(paths, models, arguments.rate, arguments.time, arguments.each)
 
 

@@ -46,7 +46,9 @@ def join_bands(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 def utterances(corpus: Path, split: str, sources: list[str]) -> list[tuple[str, Path]]:
     """(speaker, path) of one recording after another, the speakers of each source in turn."""
-    rows = [line.split("|") for line in (corpus / "manifest.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    rows = [
+        line.split("|") for line in (corpus / "manifest.csv").read_text(encoding="utf-8").splitlines()[1:]
+    ]
     found = [(row[1], corpus / row[0]) for row in rows if row[7] == split and row[0].split("/")[0] in sources]
     return [found[i] for i in np.random.default_rng(0).permutation(len(found))]
 
@@ -58,7 +60,10 @@ def lacking(corpus: Path, teacher: SpeechSR) -> np.ndarray:
         wav = load_audio(path, RATE)[0]
         pair = wav, np.resize(teach(teacher, resample(wav, RATE, 16000)), len(wav))
         window = torch.hann_window(2 * FINE)
-        specs = [torch.stft(torch.from_numpy(x), 2 * FINE, FINE // 2, window=window, return_complex=True) for x in pair]
+        specs = [
+            torch.stft(torch.from_numpy(x), 2 * FINE, FINE // 2, window=window, return_complex=True)
+            for x in pair
+        ]
         powers.append(torch.stack([spec.abs().square().clamp(min=1e-8).log10() for spec in specs]))
     both = torch.cat(powers, dim=2)  # [2, FINE + 1, N]
     level = both[0, : FINE // 3].mean(0)
@@ -141,12 +146,16 @@ def write_list(path: Path, lines: list[str]) -> None:
 
 def main() -> None:
     """Reads the command line and writes OUT."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", type=Path)
     parser.add_argument("official", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0, help="of teacher's speech, LJSpeech apart")
-    parser.add_argument("--spoken", type=Path, help="folder of .wav files that the lite voice spoke at 16 kHz")
+    parser.add_argument(
+        "--spoken", type=Path, help="folder of .wav files that the lite voice spoke at 16 kHz"
+    )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     corpus, out = arguments.corpus, arguments.out
@@ -154,7 +163,10 @@ def main() -> None:
     (out / "taught").mkdir(parents=True, exist_ok=True)
     teacher = SpeechSR.from_pretrained(arguments.official)
     gains = lacking(corpus, teacher)
-    print("gains in dB at 9, 10, ... 24 kHz:", [round(20 * np.log10(gains[FINE * k // 24]), 1) for k in range(9, 25)])
+    print(
+        "gains in dB at 9, 10, ... 24 kHz:",
+        [round(20 * np.log10(gains[FINE * k // 24]), 1) for k in range(9, 25)],
+    )
     held_out = utterances(corpus, "dev", ["librispeech_tc100"])
     validation = list(made_by_teacher(held_out, teacher, gains, out, 20.0))
     for path in sorted((corpus / "wideband/vctk_nuwave2").glob("*k_sample_?.flac")):

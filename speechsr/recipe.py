@@ -49,7 +49,9 @@ class RecipeConfig:
     stft_sizes: list[int] = field(
         default_factory=lambda: [2048, 1024, 512, 256]
     )  # samples, of the "stft" loss
-    stft_floor: float = LOG_FLOOR  # magnitude below which that loss hears nothing; a full-scale sine's is about 1
+    stft_floor: float = (
+        LOG_FLOOR  # magnitude below which that loss hears nothing; a full-scale sine's is about 1
+    )
     discriminator: DiscriminatorConfig = field(
         default_factory=lambda: DiscriminatorConfig(stft_sizes=[4096, 2048, 1024, 512, 256, 128])
     )

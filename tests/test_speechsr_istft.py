@@ -62,7 +62,11 @@ def test_the_low_band_is_the_input_s_and_the_high_one_is_made(scale, copies):
     assert difference[:7500].sum() < 1e-5 * kept[:7500].sum()
     assert made[8100:].sum() > 100 * kept[8100:].sum()
     # a lower border is a setting
-    lower = random_model(scale=scale, from_hz=6000.0, **copies).infer(torch.from_numpy(wav)[None, None])[0, 0].numpy()
+    lower = (
+        random_model(scale=scale, from_hz=6000.0, **copies)
+        .infer(torch.from_numpy(wav)[None, None])[0, 0]
+        .numpy()
+    )
     difference = np.abs(np.fft.rfft((lower - plain) * window)) ** 2
     assert difference[:5800].sum() < 1e-7 * kept[:5800].sum()
     assert difference[6200:7500].sum() > 0.05 * kept[6200:7500].sum()

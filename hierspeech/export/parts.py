@@ -176,7 +176,7 @@ class SuperResolution(nn.Module):
         self.model = model
 
     def forward(self, wav: Tensor) -> Tensor:
-        """wav [B, 1, T] -> [B, 1, int(T * scale)] in [-1, 1]."""
+        """wav [B, 1, T] -> [B, 1, T * scale] in [-1, 1]; for a scale of 1.5, T must be even."""
         return self.model(wav).clamp(-1, 1)
 
 
@@ -219,7 +219,9 @@ def parts_of(voice: Voice) -> Iterator[Part]:
     yield _synthesizer(synthesizer)
     for rate, name in description.speechsr.items():
         model = model_class(folder / name, SPEECHSR_MODELS).from_pretrained(folder / name)
-        inputs = {"wav": wav[:, None, :3333]}
+        if model.output_rate != int(rate):  # one model by frames may serve two rates
+            model = model.at_rate(int(rate))
+        inputs = {"wav": wav[:, None, :3334]}
         yield Part(
             f"speechsr_{rate}", SuperResolution(model), inputs, {"wav": batch | {2: "samples"}}, ["wav_up"]
         )
