@@ -74,7 +74,7 @@ def test_super_resolution_of_any_length(scale, samples):
 @torch.no_grad()
 def test_denoiser_where_phases_are_known():
     module, replaced = both(Denoiser(DENOISER))
-    # A recording begins with a mirrored frame, whose phases are 0 or 180 degrees but for rounding: silence has none.
+    # The first frame is mirrored at its middle, so the sign of its phases is rounding: it is silent here.
     wav = torch.cat([torch.zeros(1, 400), torch.randn(1, 5000), torch.zeros(1, 400)], 1)
     magnitude, phase = module.analyse(wav)
     close(replaced.analyse(wav)[0], magnitude, 1e-4)
