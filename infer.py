@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+import time
+from typing import TYPE_CHECKING
 
 from hierspeech.pipelines.command_line import (
     Parser,
@@ -14,6 +16,11 @@ from hierspeech.pipelines.command_line import (
 )
 from hierspeech.pipelines.stream_files import add_stream_option, check_stream_output, write_stream
 
+if TYPE_CHECKING:
+    from hierspeech.pipelines.options import SpeakingOptions
+
+DEFAULT_OUT = "speech.wav"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Parses the command line and speaks; returns the exit code."""
@@ -21,8 +28,17 @@ def main(argv: list[str] | None = None) -> int:
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--text", help="what to say; - reads standard input")
     text.add_argument("--text-file", metavar="FILE", help="a UTF-8 text file; - reads standard input")
+    text.add_argument(
+        "--batch",
+        metavar="TABLE",
+        help="a .csv or .jsonl table with columns text, out and, where they differ, ref, language, speed, seed",
+    )
+    parser.add_argument("--out", help=f".wav, .flac or .ogg file to write (default: {DEFAULT_OUT})")
     parser.add_argument(
-        "--out", default="speech.wav", help=".wav, .flac or .ogg file to write (default: %(default)s)"
+        "--batch-size",
+        type=int,
+        default=8,
+        help="sentences of --batch spoken together (default: %(default)s)",
     )
     parser.add_argument("--language", help="of the text: en-us or any espeak language (default: the voice's)")
     parser.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast (default: %(default)s)")
@@ -43,8 +59,11 @@ def work(arguments: argparse.Namespace) -> None:
     """Speaks as the arguments say; ValueError with one sentence where they cannot be followed."""
     if arguments.list_voices:
         return list_voices()
+    if arguments.batch is not None:
+        return speak_batch(arguments)
     if arguments.text is None and arguments.text_file is None:
-        raise ValueError("expected --text or --text-file (see --help).")
+        raise ValueError("expected --text, --text-file or --batch (see --help).")
+    arguments.out = DEFAULT_OUT if arguments.out is None else arguments.out
     if arguments.stream:
         check_stream_output(arguments.out, arguments.stream, arguments.ref, arguments.text_file)
     else:
@@ -53,32 +72,75 @@ def work(arguments: argparse.Namespace) -> None:
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
 
-    from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
+    from hierspeech.pipelines.long_text import speak_to_file  # after the cheap checks: it loads torch
+    from hierspeech.pipelines.progress_bar import ProgressBar
+    from hierspeech.pipelines.tts import TextToSpeech
 
     tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device)
-    options = {
-        "language": arguments.language,
-        "speed": arguments.speed,
-        "noise_scale": arguments.noise_scale,
-        "seed": arguments.seed,
-        "output_sample_rate": arguments.output_sr,
-        "noise_scale_vc": arguments.noise_scale_vc,
-        "denoise_ratio": arguments.denoise_ratio,
-        "level": arguments.level,
-    }
+    options = speaking_options(arguments)
     if arguments.stream:
-        chunks = tts.stream(text, arguments.ref, **options)
+        chunks = tts.stream(text, arguments.ref, **vars(options))
         return warn(write_stream(chunks, arguments.out, arguments.stream))
-    speech = tts(text, arguments.ref, **options, progress=progress_line("sentence"))
-    speech.save(arguments.out)
+    if arguments.text_file is None:
+        speech = tts(text, arguments.ref, progress=progress_line("sentence"), **vars(options))
+        speech.save(arguments.out)
+    else:
+        speech = speak_to_file(tts, text, arguments.out, arguments.ref, options, ProgressBar(), complain)
     warn(speech.unknown)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
+
+
+def speak_batch(arguments: argparse.Namespace) -> None:
+    """Speaks a table; ValueError at the end where rows of it were bad."""
+    if arguments.out is not None:
+        raise ValueError(f"--out {arguments.out}: expected none with --batch, whose table names the outputs.")
+
+    from hierspeech.pipelines.batch_table import speak_table
+    from hierspeech.pipelines.progress_bar import ProgressBar
+    from hierspeech.pipelines.tts import TextToSpeech
+
+    tts, options = (
+        TextToSpeech.from_pretrained(arguments.voice, arguments.device),
+        speaking_options(arguments),
+    )
+    since = time.monotonic()
+    report = speak_table(
+        tts, arguments.batch, arguments.ref, options, arguments.batch_size, ProgressBar(), complain
+    )
+    took = time.monotonic() - since
+    say(
+        f"{arguments.batch}: {report.written} written, {report.skipped} done before, {report.bad} bad; "
+        f"{report.seconds:.2f} s of speech in {took:.2f} s ({report.seconds / took:.1f} times as fast as it is spoken)"
+    )
+    if report.bad:
+        raise ValueError(f"{arguments.batch}: {report.bad} of its rows could not be spoken, see above.")
+
+
+def speaking_options(arguments: argparse.Namespace) -> "SpeakingOptions":
+    """How to speak, as the arguments say it."""
+    from hierspeech.pipelines.options import SpeakingOptions
+
+    return SpeakingOptions(
+        language=arguments.language,
+        speed=arguments.speed,
+        noise_scale=arguments.noise_scale,
+        noise_scale_vc=arguments.noise_scale_vc,
+        seed=arguments.seed,
+        output_sample_rate=arguments.output_sr,
+        denoise_ratio=arguments.denoise_ratio,
+        level=arguments.level,
+    )
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    print(f"infer.py: {message}", file=sys.stderr)
 
 
 def warn(unknown: list[str]) -> None:
     """Says which symbols of the text were left out."""
     if unknown:
-        print(f"infer.py: left out, the voice has no sound for: {' '.join(unknown)}", file=sys.stderr)
+        complain(f"left out, the voice has no sound for: {' '.join(unknown)}")
 
 
 def list_voices() -> None:

@@ -5,6 +5,7 @@ Waveforms here are mono float32 numpy arrays [T] in [-1, 1]; files are whatever 
 
 import os
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import soxr
 
 WRITABLE = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 BLOCK_SAMPLES = 65536
+MAX_WAV_SAMPLES = (2**32 - 2**16) // 2  # of 16 bits: the format counts its bytes in 32 bits
+LEVEL_BLOCK = 320  # samples whose mean square is looked at to tell speech from pauses: 20 ms at 16 kHz
 RATES_HZ = (1000, 768000)  # sample rates outside are broken headers, not recordings
 
 
@@ -149,16 +152,29 @@ def save_audio(path: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> No
     wav = np.asarray(wav, dtype=np.float32)
     if wav.ndim != 1 or len(wav) == 0:
         raise AudioError(f"{path}: expected a wav of shape [T] with T > 0, got {list(wav.shape)}.")
-    if not np.isfinite(wav).all():
-        raise AudioError(f"{path}: the samples to write are not all finite numbers.")
+    save_blocks(
+        path, (wav[start : start + BLOCK_SAMPLES] for start in range(0, len(wav), BLOCK_SAMPLES)), sample_rate
+    )
+
+
+def save_blocks(path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_rate: int) -> None:
+    """`save_audio` of a wav that comes in blocks [T], of at most BLOCK_SAMPLES each, so that it never is in memory whole."""
+    path = check_writable(path)
     form, subtype = WRITABLE[path.suffix.lower()]
     temporary = _temporary(path)
+    written = 0
     try:
         with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=form) as file:
-            for start in range(
-                0, len(wav), BLOCK_SAMPLES
-            ):  # the Vorbis encoder overflows its stack on long arrays
-                file.write(wav[start : start + BLOCK_SAMPLES].clip(-1.0, 1.0))
+            for block in blocks:  # the Vorbis encoder overflows its stack on long arrays
+                if not np.isfinite(block).all():
+                    raise AudioError(f"{path}: the samples to write are not all finite numbers.")
+                written += len(block)
+                if form == "WAV" and written > MAX_WAV_SAMPLES:
+                    hours = MAX_WAV_SAMPLES / sample_rate / 3600
+                    raise AudioError(
+                        f"{path}: a WAV file holds no more than {hours:.1f} h at {sample_rate} Hz, expected .flac."
+                    )
+                file.write(block.clip(-1.0, 1.0))
         os.replace(temporary, path)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path}: cannot be written ({error}).") from error
@@ -176,20 +192,40 @@ def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return wav if from_rate == to_rate else soxr.resample(wav, from_rate, to_rate)
 
 
-def set_loudness(wav: np.ndarray, rms_db: float = -23.0, peak: float = 0.95) -> np.ndarray:
-    """Scales wav [T] so that its loud parts have the wanted level, without ever clipping.
+def resample_blocks(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
+    """`resample` of a wav that comes in blocks [T]: what comes out, put together, is bit for bit the same."""
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
-    The level is the RMS in dB re full scale over the 20 ms blocks within 40 dB of the loudest (pauses do not count);
-    the gain is smaller where the highest sample would exceed `peak`. Silence is returned as it is.
-    """
+
+def set_loudness(wav: np.ndarray, rms_db: float = -23.0, peak: float = 0.95) -> np.ndarray:
+    """Scales wav [T] so that its loud parts have the wanted level, without ever clipping; see `loudness_gain`."""
     wav = np.asarray(wav, dtype=np.float32)
     highest = float(np.abs(wav).max(initial=0.0))
     if highest == 0.0:
         return wav
-    power = block_power(wav, max(1, min(len(wav), 320)))
+    power = block_power(wav, max(1, min(len(wav), LEVEL_BLOCK)))
+    return wav * np.float32(loudness_gain(power, highest, rms_db, peak))
+
+
+def loudness_gain(power: np.ndarray, highest: float, rms_db: float, peak: float) -> float:
+    """The factor that gives a wav the wanted level.
+
+    The level is the RMS in dB re full scale over the 20 ms blocks within 40 dB of the loudest (pauses do not count);
+    the gain is smaller where the highest sample would exceed `peak`.
+
+    Args:
+        power: mean square of each block of LEVEL_BLOCK samples.
+        highest: absolute value of the highest sample, above 0.
+    """
     active = power[power >= power.max() * 1e-4]
     gain = 10 ** (rms_db / 20) / max(float(np.sqrt(active.mean())), 1e-9)
-    return wav * np.float32(min(gain, peak / highest))
+    return min(gain, peak / highest)
 
 
 def block_power(wav: np.ndarray, block: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from speech.kernels import build
-from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks
+from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks, fits
 from speech.kernels.polyphase import polyphase_activation, tiled_blocks
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
 from speech.modules.snake import Activation1d
@@ -77,7 +77,7 @@ class FastBlocks(_Packing):
         if x.device.type != "cpu":
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
                 return blocks.mean(x, mask).float()
-        if build.library() is None:
+        if build.library() is None or not fits(blocks):
             return tiled_blocks(blocks, x, mask)
         return self._pack(blocks, lambda: PackedAMPBlocks(blocks.blocks, self.bf16))(x, mask)
 

@@ -59,7 +59,7 @@ def test_prompts_saved_before_they_had_a_peak_still_speak(tts, prompt, tmp_path)
 
 def test_pieces_are_joined_without_clicks():
     pieces = [np.ones(100, np.float32), np.ones(3, np.float32), np.ones(50, np.float32)]
-    inner, outer = (join(pieces, 7, 10, fade_ends) for fade_ends in (False, True))
+    inner, outer = (join(pieces, [7] * len(pieces), 10, fade_ends) for fade_ends in (False, True))
     assert len(inner) == len(outer) == 100 + 7 + 3 + 7 + 50
     assert not inner[100:107].any() and not inner[110:117].any()
     assert (inner[:90] == 1).all() and (inner[127:] == 1).all()

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
 from speech.modules.convnext import ConvNeXtBlock
+from speech.modules.gaussian import Generators
 from speech.modules.style_pooling import StylePooling, StylePoolingConfig
 from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
 from speech.text.phones import PhoneTokenizer
 from ttv.languages import LanguageEmbedding, check_languages, embed_languages
-from ttv.output import TTVOutput
+from ttv.output import TTVOutput, column
 
 MIN_FRAMES = 1.0  # a sound lasts at least one frame; a boundary between words may last none
 
@@ -131,17 +132,17 @@ class AlignedTTV(nn.Module, Pretrained):
         text_mask: Tensor | None = None,
         noise_scale: float = 0.0,
         duration_noise_scale: float = 0.0,
-        length_scale: float = 1.0,
+        length_scale: float | Tensor = 1.0,
         pitch: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         language_ids: Tensor | None = None,
     ) -> TTVOutput:
-        """Speak token ids in a style.
+        """Speak token ids in a style. Each row of a padded batch comes out as it would alone.
 
         Args:
             phoneme_ids: [B, S]. style: [B, C_style]. text_mask: [B, S], None = all valid.
             noise_scale, duration_noise_scale, generator: accepted for TTV's sake; this model draws nothing.
-            length_scale: above 1 is slower.
+            length_scale: above 1 is slower; of all or of each row [B].
             pitch: [B, 2], mean and deviation of the prompt's voiced ln F0 (Hz).
             language_ids: [B, S] place of each token's language in `config.languages`; None = all in the first one.
         """
@@ -154,7 +155,8 @@ class AlignedTTV(nn.Module, Pretrained):
         encoded = self._encode(phoneme_ids, text_mask, style, language_ids)
         durations = torch.expm1(self._log_durations(encoded, text_mask, style)).clamp(min=0)
         sounds = self.sounds[phoneme_ids]
-        durations = torch.where(sounds, durations.clamp(min=MIN_FRAMES), durations) * length_scale * text_mask
+        durations = torch.where(sounds, durations.clamp(min=MIN_FRAMES), durations)
+        durations = durations * column(length_scale) * text_mask
         ends = durations.cumsum(1)
         frames = ends[:, -1].round().long().clamp(min=1)
         frame_mask = lengths_to_mask(frames)

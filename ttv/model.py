@@ -15,12 +15,12 @@ from speech.modules import flow
 from speech.modules.alignment import align, expand
 from speech.modules.duration import StochasticDurationPredictor
 from speech.modules.flow import TransformerFlow
-from speech.modules.gaussian import DiagonalGaussian
+from speech.modules.gaussian import DiagonalGaussian, Generators
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
 from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
 from ttv.languages import check_languages
-from ttv.output import TTVOutput
+from ttv.output import TTVOutput, column
 from ttv.pitch import PitchConfig, PitchPredictor, cut_slices
 from ttv.semantic import PosteriorConfig, PosteriorEncoder, SemanticDecoder, SemanticDecoderConfig
 from ttv.text_encoder import TextEncoder, TextEncoderConfig
@@ -194,12 +194,12 @@ class TTV(nn.Module, Pretrained):
         text_mask: Tensor | None = None,
         noise_scale: float = 0.333,
         duration_noise_scale: float = 1.0,
-        length_scale: float = 1.0,
+        length_scale: float | Tensor = 1.0,
         pitch: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         language_ids: Tensor | None = None,
     ) -> TTVOutput:
-        """Reads a batch of texts.
+        """Reads a batch of texts. Each row comes out as it would alone, given the same noise.
 
         Args:
             phoneme_ids: [B, S] int64, blanks interspersed.
@@ -207,16 +207,16 @@ class TTV(nn.Module, Pretrained):
             text_mask: [B, S] bool, True = valid; None = everything is valid.
             noise_scale: spread of the latent around the prior's mean; 0.333 is robust, 0.667 livelier.
             duration_noise_scale: spread of the durations.
-            length_scale: factor on every duration; 2 speaks half as fast.
+            length_scale: factor on every duration, of all or of each text [B]; 2 speaks half as fast.
             pitch: accepted for models that need it; this one reads the prompt's pitch from `style`.
-            generator: source of the noise; a CPU generator gives the same draw on every device.
+            generator: source of the noise, of all or of each text: a sequence of B, which gives each row the noise it
+                has alone; a CPU generator gives the same draw on every device.
             language_ids: [B, S] place of each id's language in `config.languages`; None = all in the first one.
 
         Raises:
             ValueError: `length_scale` is not positive or `style` has another batch size or width.
         """
-        if length_scale <= 0:
-            raise ValueError(f"length_scale must be positive, got {length_scale}")
+        length_scale = column(length_scale)
         if style.shape != (len(phoneme_ids), self.config.style.out):
             expected = [len(phoneme_ids), self.config.style.out]
             raise ValueError(f"style has shape {list(style.shape)}, expected {expected}")
@@ -225,7 +225,7 @@ class TTV(nn.Module, Pretrained):
         text_mask = text_mask.unsqueeze(1)  # [B, 1, S]
         encoded, token_prior = self.text_encoder(phoneme_ids, text_mask, style, language_ids)
         noise = DiagonalGaussian(encoded.new_zeros(len(style), 2, encoded.shape[2]), encoded.new_zeros(1))
-        noise = noise.sample(duration_noise_scale, generator=generator)
+        noise = noise.sample(duration_noise_scale, text_mask, generator)
         log_durations = self.duration_predictor.infer(encoded, text_mask, style, noise)
         durations = torch.ceil(log_durations.exp() * text_mask[:, 0] * length_scale).long()
 

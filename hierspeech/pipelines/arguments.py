@@ -1,5 +1,7 @@
 """Arguments that several pipelines take: their ranges, and random numbers from a seed."""
 
+import hashlib
+
 import torch
 
 SPEEDS = (0.25, 4.0)
@@ -19,3 +21,20 @@ def make_generator(seed: int | None) -> torch.Generator:
         raise ValueError(f"seed {seed}: expected a whole number from 0 to {2**63 - 1}.")
     generator = torch.Generator()
     return generator.manual_seed(generator.seed() if seed is None else seed)
+
+
+def pick_seed(seed: int | None) -> int:
+    """The seed itself, or a fresh one for None; ValueError where it is none."""
+    return make_generator(seed).initial_seed() % 2**63
+
+
+def piece_generator(seed: int, index: int) -> torch.Generator:
+    """The random numbers of piece `index` of a text: a matter of seed and index alone.
+
+    So a piece sounds the same in a file that is resumed, in a batch and in a stream, whatever was drawn before it. The
+    first piece has the seed's own numbers.
+    """
+    if index == 0:
+        return make_generator(seed)
+    digest = hashlib.sha256(f"{seed} {index}".encode()).digest()  # neighbouring seeds share no piece
+    return make_generator(int.from_bytes(digest[:8], "little") >> 1)

@@ -16,7 +16,7 @@ from hierspeech.pipelines.output import Speech, check_level, check_output_rate, 
 from hierspeech.pipelines.prompt import F0_MAX_HZ, Reference, VoicePrompt, as_prompt, pitch_range
 from hierspeech.pipelines.recording import prepare_source
 from hierspeech.pipelines.source_reader import SourceReader
-from hierspeech.pipelines.streaming import Piece, speak_pieces
+from hierspeech.pipelines.streaming import StreamPiece, speak_pieces
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
 from speech.audio import block_power
 from speech.f0 import extract_f0
@@ -154,7 +154,7 @@ class VoiceConversion:
     @torch.inference_mode()
     def _decodable(
         self, reader: SourceReader, prompt: VoicePrompt, noise_scale: float, generator: torch.Generator
-    ) -> Iterator[Piece]:
+    ) -> Iterator[StreamPiece]:
         """What the decoder needs of each piece of the source, computed when it is asked for."""
         voice, rate = self.voice, self.voice.sample_rate
         style = prompt.synthesizer_style.to(voice.device)
@@ -162,8 +162,12 @@ class VoiceConversion:
         start = reader.peek(int(RANGE_SECONDS * rate))
         source_range = pitch_range(self._f0(pad(start) if published else start))
         lengths = iter(STREAM_PIECE_SECONDS)
-        while len(wav := reader.peek(int(PIECE_SECONDS[1] * rate) + 1)):
-            start, stop = piece_bounds(wav, rate, next(lengths, PIECE_SECONDS))[0]
+        while True:
+            seconds = next(lengths, PIECE_SECONDS)
+            wav = reader.peek(int(seconds[1] * rate) + 1)
+            if not len(wav):
+                return
+            _, stop = piece_bounds(wav, rate, seconds)[0]
             last = stop == len(wav)
             wav = reader.take(stop)
             semantic, log_f0 = self._features(wav, source_range, prompt)
@@ -173,7 +177,7 @@ class VoiceConversion:
             surplus = z.shape[-1] * voice.audio.hop_length - len(wav)
             # published super-resolution sees what the padding became, as in a call
             heard = {"unheard_samples": surplus} if published and last else {"keep_samples": len(wav)}
-            yield Piece(z, log_f0, **heard)
+            yield StreamPiece(z, log_f0, **heard)
 
     def _check(
         self, noise_scale: float | None, level: str | None, output_sample_rate: int

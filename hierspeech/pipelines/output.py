@@ -1,13 +1,15 @@
 """What every pipeline hands back: mono samples with their rate, and how rate and level are reached."""
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
 
 from hierspeech.pipelines.voice import LEVELS, Voice
-from speech.audio import resample, save_audio, set_loudness
+from speech.audio import LEVEL_BLOCK, block_power, loudness_gain, resample_blocks, save_audio
 
 OUTPUT_RATES = (16000, 24000, 48000)  # Hz
 RMS_DB = -23.0  # level of what goes out: that of broadcast speech, which leaves room for peaks
@@ -54,6 +56,14 @@ def check_level(level: str, prompt_peak: float | None = None) -> None:
         )
 
 
+def check_finite(wav: np.ndarray, voice: Voice) -> None:
+    """One-sentence ValueError where a voice gives no sound."""
+    if not np.isfinite(wav).all():
+        raise ValueError(
+            f"the voice {voice.description.name!r} gave samples that are not finite: its weights are broken."
+        )
+
+
 def finish(
     wav: np.ndarray,
     voice: Voice,
@@ -68,10 +78,7 @@ def finish(
     `n_samples` of the wav are kept, counted at the voice's rate (default: all). The rest is cut off at the new rate, so
     that super-resolution does not see an end where the synthesizer made none.
     """
-    if not np.isfinite(wav).all():
-        raise ValueError(
-            f"the voice {voice.description.name!r} gave samples that are not finite: its weights are broken."
-        )
+    check_finite(wav, voice)
     n_samples = len(wav) if n_samples is None else n_samples
     wav = change_rate(wav, voice, output_sample_rate)
     wav = wav[: round(n_samples * output_sample_rate / voice.sample_rate)]
@@ -85,28 +92,66 @@ def set_level(wav: np.ndarray, level: str, prompt_peak: float | None = None) -> 
     reference, at most 1, since what lies above does not fit into a file.
     """
     check_level(level, prompt_peak)
-    if level == "loudness":
-        return set_loudness(wav, RMS_DB, PEAK)
-    highest = np.abs(wav).max(initial=np.float32(0))
+    power = block_power(wav, max(1, min(len(wav), LEVEL_BLOCK))) if level == "loudness" else np.zeros(0)
+    return scaling(np.abs(wav).max(initial=np.float32(0)), power, level, prompt_peak)(wav)
+
+
+def scaling(
+    highest: np.float32, power: np.ndarray, level: str, prompt_peak: float | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What `set_level` does to a wav, for any part [T] of it, given what must be known of the whole.
+
+    Args:
+        highest: absolute value of the highest sample of the whole.
+        power: mean square of each LEVEL_BLOCK samples of the whole; only for the level "loudness".
+    """
     if highest == 0:
-        return wav
-    return wav / highest * np.float32(FULL_PEAK if level == "peak" else min(prompt_peak, 1.0))
+        return lambda wav: wav
+    if level == "loudness":
+        gain = np.float32(loudness_gain(power, float(highest), RMS_DB, PEAK))
+        return lambda wav: wav * gain
+    wanted = np.float32(FULL_PEAK if level == "peak" else min(prompt_peak, 1.0))
+    return lambda wav: wav / highest * wanted
 
 
 def change_rate(wav: np.ndarray, voice: Voice, output_sample_rate: int) -> np.ndarray:
     """wav [T] at the voice's rate -> [round(T * ratio)]: by the voice's SpeechSR where it has one, else by soxr."""
+    chunks = change_rate_in_chunks(lambda start, stop: wav[start:stop], len(wav), voice, output_sample_rate)
+    return np.concatenate([np.zeros(0, np.float32), *chunks])
+
+
+def change_rate_in_chunks(
+    read: Callable[[int, int], np.ndarray],
+    n_samples: int,
+    voice: Voice,
+    output_sample_rate: int,
+    first: int = 0,
+) -> Iterator[np.ndarray]:
+    """`change_rate` of a wav that need not be in memory: what comes out, put together, is that of the whole.
+
+    Each chunk is a matter of its own samples and CONTEXT_SAMPLES around them where a SpeechSR makes it.
+
+    Args:
+        read: gives the samples from a start to a stop [stop - start] of the wav.
+        n_samples: T, of the whole.
+        first: the chunk to begin with; those before it are there already.
+    """
+    starts = range(0, n_samples, CHUNK_SAMPLES)
     model = voice.speechsr(output_sample_rate)
     if model is None:
-        return resample(wav, voice.sample_rate, output_sample_rate)
-    length = round(len(wav) * output_sample_rate / voice.sample_rate)
-    scale = model.config.scale
+        blocks = (read(start, min(start + CHUNK_SAMPLES, n_samples)) for start in starts)
+        yield from islice(resample_blocks(blocks, voice.sample_rate, output_sample_rate), first, None)
+        return
+    factor = model.config.scale
     # Even pieces keep 1.5 times their length a whole number.
-    wav = np.pad(wav, (0, 0 if float(scale).is_integer() else len(wav) % 2))
-    pieces = []
-    for start in range(0, len(wav), CHUNK_SAMPLES):
-        stop = min(start + CHUNK_SAMPLES, len(wav))
-        left, right = max(0, start - CONTEXT_SAMPLES), min(len(wav), stop + CONTEXT_SAMPLES)
-        piece = torch.from_numpy(wav[None, None, left:right]).to(voice.device)
-        piece = model.infer(piece)[0, 0].float().cpu().numpy()
-        pieces.append(piece[int((start - left) * scale) : int((stop - left) * scale)])
-    return np.concatenate(pieces)[:length]
+    padded = n_samples if float(factor).is_integer() else n_samples + n_samples % 2
+    length = round(n_samples * output_sample_rate / voice.sample_rate)
+    for start in range(first * CHUNK_SAMPLES, padded, CHUNK_SAMPLES):
+        stop = min(start + CHUNK_SAMPLES, padded)
+        left, right = max(0, start - CONTEXT_SAMPLES), min(padded, stop + CONTEXT_SAMPLES)
+        piece = read(left, min(right, n_samples))
+        piece = np.pad(piece, (0, right - left - len(piece)))
+        piece = model.infer(torch.from_numpy(piece[None, None]).to(voice.device))[0, 0].float().cpu().numpy()
+        yield piece[
+            int((start - left) * factor) : min(int((stop - left) * factor), length - int(left * factor))
+        ]

@@ -7,42 +7,53 @@ computed while earlier ones are heard. What is cut, and where, never depends on 
 import re
 from collections.abc import Iterator
 
-from speech.text.chunking import split_sentences, split_text
+from speech.text.chunking import Piece, is_divider, split_paragraphs, split_sentences, split_text
 
 FIRST_CHARS = (
     80  # limit of the first piece; the next may be twice as long, and so on up to the voice's own limit
 )
 SPAN_CHARS = 2000  # read ahead of the place reached, at most
-_PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _CLAUSE = re.compile(r"[,;:—][\"'”’»)]*(?=\s)|\s[–—-](?=\s)")
 
 
-def stream_pieces(text: str, max_chars: int) -> Iterator[str]:
+def stream_pieces(text: str, max_chars: int) -> Iterator[Piece]:
     """Pieces of at most `max_chars` characters in the order of the text; only white space is lost.
 
     The first one is a whole sentence. A sentence over FIRST_CHARS gives its beginning up to the last clause border within them
-    instead; without one it stays whole, since a pause inside a phrase sounds worse than a later beginning.
+    instead; without one it stays whole, since a pause inside a phrase sounds worse than a later beginning. Lines that only divide
+    sections are left out, unless there is nothing else.
     """
-    limit = min(FIRST_CHARS, max_chars)
-    first = True
-    for paragraph in _paragraphs(text):
-        current = ""
-        for sentence in lazy_sentences(paragraph):
-            if first:
-                first = False
-                head, sentence = _first_piece(sentence, limit, max_chars)
-                yield head
-                limit = min(2 * limit, max_chars)
-                if not sentence:
-                    continue
-            for part in split_text(sentence, max_chars):
-                if current and len(current) + 1 + len(part) > limit:
-                    yield current
-                    limit, current = min(2 * limit, max_chars), ""
-                current = f"{current} {part}" if current else part
-        if current:
-            yield current
-            limit = min(2 * limit, max_chars)
+    limit, first = min(FIRST_CHARS, max_chars), True
+    paragraphs = split_paragraphs(text)
+    spoken = [pair for pair in paragraphs if not is_divider(pair[0])]
+    for paragraph, border in spoken or paragraphs:
+        held: Piece | None = None  # what follows it is known when the next part is
+        for part in _parts(paragraph, first, max_chars):
+            if held is None:
+                held = part
+            elif first or len(held) + 1 + len(part) > limit:
+                yield held
+                limit, first, held = min(2 * limit, max_chars), False, part
+            else:
+                held = Piece(f"{held} {part}", part.border)
+        if held is not None:
+            held.border = border
+            yield held
+            limit, first = min(2 * limit, max_chars), False
+
+
+def _parts(paragraph: str, first: bool, max_chars: int) -> Iterator[Piece]:
+    """The sentences of a paragraph, long ones in parts; the first sentence of all gives a short beginning first."""
+    for sentence in lazy_sentences(paragraph):
+        if first:
+            first = False
+            head, sentence = _first_piece(sentence, min(FIRST_CHARS, max_chars), max_chars)
+            clause = "colon" if head.rstrip("\"'”’»)")[-1:] in ";:—–-" else "comma"
+            yield Piece(head, clause if sentence else "sentence")
+        parts = split_text(sentence, max_chars)
+        for part in parts[-1:]:
+            part.border = "sentence"
+        yield from parts
 
 
 def lazy_sentences(paragraph: str) -> Iterator[str]:
@@ -59,14 +70,6 @@ def lazy_sentences(paragraph: str) -> Iterator[str]:
             start = paragraph.index(sentence, start) + len(sentence)
         if not sentences:
             start += len(span)
-
-
-def _paragraphs(text: str) -> Iterator[str]:
-    start = 0
-    for border in _PARAGRAPH.finditer(text):
-        yield text[start : border.start()]
-        start = border.end()
-    yield text[start:]
 
 
 def _first_piece(sentence: str, limit: int, max_chars: int) -> tuple[str, str]:

@@ -24,7 +24,7 @@ LARGEST_FRAMES = 320  # 6.4 s: windows double up to this
 
 
 @dataclass
-class Piece:
+class StreamPiece:
     """What one piece of a stream is decoded from."""
 
     z: Tensor  # acoustic latent [1, latent, N]
@@ -64,7 +64,7 @@ def window_sizes(first: int = FIRST_FRAMES, largest: int = LARGEST_FRAMES) -> It
 
 
 def speak_pieces(
-    pieces: Iterable[Piece],
+    pieces: Iterable[StreamPiece],
     voice: Voice,
     style: Tensor,
     output_sample_rate: int,
@@ -118,7 +118,9 @@ def speak_pieces(
     yield from chunk(np.zeros(0, np.float32), last=True)
 
 
-def decode_piece(piece: Piece, voice: Voice, style: Tensor, sizes: Iterator[int]) -> Iterator[np.ndarray]:
+def decode_piece(
+    piece: StreamPiece, voice: Voice, style: Tensor, sizes: Iterator[int]
+) -> Iterator[np.ndarray]:
     """wav [T] of the windows of one piece, faded and cut as it says."""
     model, hop = voice.synthesizer, voice.audio.hop_length
     total = piece.z.shape[-1] * hop

@@ -7,36 +7,44 @@ import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, make_generator
+from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, pick_seed, piece_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
+from hierspeech.pipelines.pauses import pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.stream_text import stream_pieces
-from hierspeech.pipelines.streaming import Lookahead, Piece, speak_pieces
+from hierspeech.pipelines.streaming import Lookahead, StreamPiece, speak_pieces
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
-from speech.text.chunking import split_text
+from speech.text.chunking import Piece, is_divider, split_text, stronger
 from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import split_languages
 from speech.text.languages import find_language
 from ttv.languages import language_ids, tokenizer_of
 from ttv.output import TTVOutput
 
-PAUSE_SECONDS = 0.2  # between sentences, besides the silence they end with
+if TYPE_CHECKING:
+    from hierspeech.pipelines.batches import BatchItem, BatchResult
+
 FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
 # A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
 NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
 
 
 class Sentence(list[int]):
-    """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any)."""
+    """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any).
 
-    def __init__(self, ids: list[int], languages: list[int] | None = None):
+    `border` is what follows it in the text, one of `speech.text.chunking.BORDERS`.
+    """
+
+    def __init__(self, ids: list[int], languages: list[int] | None = None, border: str = "sentence"):
         super().__init__(ids)
         self.languages = languages
+        self.border = border
 
 
 class TextToSpeech:
@@ -99,15 +107,30 @@ class TextToSpeech:
         sentences, unknown = self.encode(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(level, prompt.peak)
-        generator = make_generator(seed)
+        seed = pick_seed(seed)
         pieces: list[np.ndarray] = []
-        for done, phoneme_ids in enumerate(sentences, 1):
+        for index, phoneme_ids in enumerate(sentences):
+            generator = piece_generator(seed, index)
             pieces.append(self.speak(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc))
             if progress:
-                progress(done, len(sentences))
+                progress(index + 1, len(sentences))
+        return self.put_together(pieces, sentences, speed, output_sample_rate, level, prompt.peak, unknown)
+
+    def put_together(
+        self,
+        pieces: list[np.ndarray],
+        sentences: list[Sentence],
+        speed: float,
+        output_sample_rate: int,
+        level: str,
+        prompt_peak: float | None,
+        unknown: list[str],
+    ) -> Speech:
+        """Spoken sentences [T] -> one Speech, with the pauses that stand between them in the text."""
         rate = self.voice.sample_rate
-        wav = join(pieces, int(PAUSE_SECONDS / speed * rate), int(FADE_SECONDS * rate), self._fade_ends)
-        return finish(wav, self.voice, output_sample_rate, level, prompt.peak, unknown=unknown)
+        pauses = [pause_samples(sentence.border, speed, rate) for sentence in sentences]
+        wav = join(pieces, pauses, int(FADE_SECONDS * rate), self._fade_ends)
+        return finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
 
     def stream(
         self,
@@ -152,7 +175,7 @@ class TextToSpeech:
             raise _nothing_to_say(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(level, prompt.peak)
-        pieces = self._decodable(parts, prompt, speed, noise_scale, noise_scale_vc, make_generator(seed))
+        pieces = self._decodable(parts, prompt, speed, noise_scale, noise_scale_vc, pick_seed(seed))
         style = prompt.synthesizer_style.to(self.voice.device)
         return speak_pieces(pieces, self.voice, style, output_sample_rate, level, prompt.peak, unknown)
 
@@ -164,23 +187,26 @@ class TextToSpeech:
         speed: float,
         noise_scale: float,
         noise_scale_vc: float,
-        generator: torch.Generator,
-    ) -> Iterator[Piece]:
+        seed: int,
+    ) -> Iterator[StreamPiece]:
         """What the decoder needs of each sentence in `parts`, computed when it is asked for."""
         rate, style = self.voice.sample_rate, prompt.synthesizer_style.to(self.voice.device)
         fade_samples = int(FADE_SECONDS * rate)
+        before: Sentence | None = None
         for index, sentence in enumerate(parts):
+            generator = piece_generator(seed, index)
             out = self._text_to_vec(sentence, prompt, speed, noise_scale, generator)
             z = self.voice.synthesizer.sample_latent(
                 out.semantic, out.log_f0, style, out.frame_mask, noise_scale_vc, generator
             )
-            yield Piece(
+            yield StreamPiece(
                 z,
                 out.log_f0,
-                pause_samples=int(PAUSE_SECONDS / speed * rate) if index else 0,
+                pause_samples=0 if before is None else pause_samples(before.border, speed, rate),
                 fade_in=fade_samples if index or self._fade_ends else 0,
                 fade_out=lambda: fade_samples if parts.more() or self._fade_ends else 0,
             )
+            before = sentence
 
     @property
     def _fade_ends(self) -> bool:
@@ -209,6 +235,24 @@ class TextToSpeech:
         self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
         return noise_scale, noise_scale_vc, level
 
+    def batch(
+        self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options
+    ) -> "Iterator[BatchResult]":
+        """Speaks many texts, several at a time; each sounds as in a call of its own with the same seed.
+
+        >>> for result in tts.batch([{"text": "Good morning.", "reference": "someone.wav"}, {"text": "Good night."}]):
+        ...     result.speech.save(f"{result.index}.wav")
+
+        Args:
+            items: texts, or dictionaries with text, reference, language, speed and seed, of which all but text may fail.
+            batch_size: sentences that are spoken together, at most.
+            options: the fields of `SpeakingOptions`, for what an item does not say itself.
+        """
+        from hierspeech.pipelines.batches import speak_items
+        from hierspeech.pipelines.options import SpeakingOptions
+
+        return speak_items(self, items, SpeakingOptions(**options), batch_size)
+
     def prompt(
         self, reference: Reference, sample_rate: int | None = None, denoise_ratio: float | None = None
     ) -> VoicePrompt:
@@ -223,7 +267,10 @@ class TextToSpeech:
         """
         language = self._check_text(text, language)
         unknown: list[str] = []
-        sentences = list(self._encode(split_text(text, self.voice.description.max_chars), language, unknown))
+        pieces = split_text(text, self.voice.description.max_chars)
+        spoken = [piece for piece in pieces if not is_divider(piece)]
+        # a text of nothing but dividers is read out
+        sentences = list(self._encode(spoken or pieces, language, unknown))
         if not sentences:
             raise _nothing_to_say(text, language)
         return sentences, list(dict.fromkeys(unknown))
@@ -236,11 +283,15 @@ class TextToSpeech:
         split_languages(text, language)
         return language
 
-    def _encode(self, pieces: Iterable[str], language: str, unknown: list[str]) -> Iterator[Sentence]:
-        """The pieces of a text that have anything to speak; symbols without a sound are appended to `unknown`."""
+    def _encode(self, pieces: Iterable[Piece], language: str, unknown: list[str]) -> Iterator[Sentence]:
+        """The pieces of a text that have anything to speak; symbols without a sound are appended to `unknown`.
+
+        The border of a sentence that was yielded grows where what follows it cannot be spoken.
+        """
         description = self.voice.description
         normalizer = description.normalizer if language == description.language else None
         current = language
+        last: Sentence | None = None
         for piece in pieces:
             same = find_language(current).voice == find_language(language).voice
             phonemes = text_to_phonemes(piece, current, normalizer if same else None)
@@ -249,7 +300,10 @@ class TextToSpeech:
             unknown += phonemes.dropped + encoded.unknown
             if encoded.ids:
                 languages = language_ids(phonemes, encoded, self.voice.ttv.config.languages)
-                yield Sentence(encoded.ids, languages)
+                last = Sentence(encoded.ids, languages, piece.border)
+                yield last
+            elif last is not None:  # what cannot be spoken still ends its paragraph
+                last.border = stronger(last.border, piece.border)
 
     @torch.inference_mode()
     def speak(
@@ -311,17 +365,27 @@ def clip_pitch(log_f0: Tensor, floor_hz: float) -> Tensor:
     return torch.where(log_f0 < math.log(floor_hz), 0.0, log_f0)
 
 
-def join(pieces: list[np.ndarray], pause_samples: int, fade_samples: int, fade_ends: bool) -> np.ndarray:
-    """Pieces [T] -> one wav, with a pause between them and linear fades at the joints, at both ends too if wanted."""
-    pause = np.zeros(pause_samples, np.float32)
+def join(pieces: list[np.ndarray], pauses: list[int], fade_samples: int, fade_ends: bool) -> np.ndarray:
+    """Pieces [T] -> one wav, with linear fades at the joints, at both ends too if wanted.
+
+    `pauses` are the samples of silence after each piece; that of the last one is left out.
+    """
     joined: list[np.ndarray] = []
     for index, piece in enumerate(pieces):
-        wav = piece.copy()
-        n_samples = min(fade_samples, len(wav) // 2)
-        ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
-        if index > 0 or fade_ends:
-            wav[:n_samples] *= ramp
-        if index < len(pieces) - 1 or fade_ends:
-            wav[len(wav) - n_samples :] *= ramp[::-1]
-        joined += [pause, wav] if joined else [wav]
+        last = index == len(pieces) - 1
+        joined.append(fade(piece, fade_samples, index > 0 or fade_ends, not last or fade_ends))
+        if not last:
+            joined.append(np.zeros(pauses[index], np.float32))
     return np.concatenate(joined)
+
+
+def fade(piece: np.ndarray, fade_samples: int, at_start: bool, at_end: bool) -> np.ndarray:
+    """A copy of piece [T] that rises from silence and falls back to it, linearly, where wanted."""
+    wav = piece.copy()
+    n_samples = min(fade_samples, len(wav) // 2)
+    ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
+    if at_start:
+        wav[:n_samples] *= ramp
+    if at_end:
+        wav[len(wav) - n_samples :] *= ramp[::-1]
+    return wav

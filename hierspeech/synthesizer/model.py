@@ -20,7 +20,7 @@ from hierspeech.synthesizer.source import SourceConfig, SourceNetwork
 from hierspeech.synthesizer.variational import VariationalInputs, VariationalOutput, variational_forward
 from speech.checkpoint import Pretrained
 from speech.modules.flow import FlowConfig, TransformerFlow
-from speech.modules.gaussian import DiagonalGaussian
+from speech.modules.gaussian import DiagonalGaussian, Generators
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
 from speech.modules.style_pooling import StylePooling, StylePoolingConfig
 from speech.semantic.encoder import SemanticSpec
@@ -186,7 +186,7 @@ class HierSpeech(nn.Module, Pretrained):
         frame_mask: Tensor | None = None,
         noise_scale: float = 0.333,
         unconditional: bool = False,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Tensor:
         """Synthesize speech. Each row of a padded batch comes out as it would alone (given the same noise).
 
@@ -197,7 +197,7 @@ class HierSpeech(nn.Module, Pretrained):
             frame_mask: [B, N] bool, True = valid; None if every frame is valid.
             noise_scale: standard deviation of the latent relative to the predicted one; 0 = deterministic.
             unconditional: give the source and the generator the null style; encoder and flows keep `style`.
-            generator: source of the noise, on any device.
+            generator: source of the noise, on any device; a sequence of B gives each row the noise that it has alone.
 
         Returns:
             wav: [B, 1, hop_length * N], zero in padding.

@@ -1,20 +1,26 @@
 // AMP blocks (BigVGAN) and their alias-free activation on a CPU: the arithmetic of speech/modules/{snake,resblocks}.py, in
-// tiles of time that stay in the cache. Built and called by native.py; plain C functions, no Python, no torch.
+// tiles of time that stay in the cache. Built by build.py, called by amp_blocks.py: C functions without Python or torch, whose
+// threads the caller starts, so that no C++ library is needed.
 //
 // The activation is polyphase: of the doubled signal u, even samples e[n] = u[2n] and odd ones o[n] = u[2n + 1] are kept
 // apart, so that both filters are six shifted multiply-adds per phase and no vector is ever shuffled:
 //   e[n] = 2 sum_j h[2j + 1] x[n + 2 - j]      o[n] = 2 sum_j h[2j] x[n + 3 - j]
 //   y[n] = sum_j h[2j + 1] s(e[n - 2 + j]) + sum_j h[2j] s(o[n - 3 + j])          s(v) = v + sin(a v)^2 / b
-// Convolutions hold OUT_ROWS x TIME_VECTORS sums in registers. Weights come packed [group][C in][tap][OUT_ROWS] (native.py).
-#include <algorithm>
-#include <atomic>
-#include <cstdint>
-#include <cstring>
-#include <memory>
-#include <thread>
-#include <vector>
+// Convolutions hold OUT_ROWS x TIME_VECTORS sums in registers. Weights come packed [group][C in][tap][OUT_ROWS] (amp_blocks.py).
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #ifdef __AVX512BF16__
 #include <immintrin.h>
+#endif
+#ifdef _WIN32
+#define EXPORT extern "C" __declspec(dllexport)
+extern "C" __declspec(dllimport) int __stdcall SwitchToThread();
+static void let_others_run() { SwitchToThread(); }
+#else
+#include <sched.h>
+#define EXPORT extern "C" __attribute__((visibility("default")))
+static void let_others_run() { sched_yield(); }
 #endif
 
 #if defined(__AVX512F__)
@@ -24,6 +30,10 @@ constexpr int LANES = 8, OUT_ROWS = 4;  // 16 registers
 #else
 constexpr int LANES = 4, OUT_ROWS = 4;
 #endif
+template <class T> static inline T least(T a, T b) { return a < b ? a : b; }
+template <class T> static inline T most(T a, T b) { return a < b ? b : a; }
+template <class T> static inline void fill(T* from, T* to, T value) { for (; from < to; ++from) *from = value; }
+
 constexpr int TIME_VECTORS = 3;
 constexpr int REACH = 5;          // samples that the activation looks at on each side
 constexpr int MARGIN = 2 * TIME_VECTORS * LANES + 32;  // what vectors may write or read behind the end of a row
@@ -35,35 +45,29 @@ static inline void store(float* p, Vector v) { *(LooseVector*)p = v; }
 
 struct Taps { float odd[6], even[6]; };  // h[2j + 1] and h[2j]
 
-extern "C" {
+constexpr int MAX_ROUNDS = 8;
 struct Activation { const float *alpha, *inverse_beta; };  // exp(alpha) and 1 / (exp(beta) + 1e-9), [C]
 struct Round { Activation first, second; const void *weight1, *weight2; const float *bias1, *bias2; int32_t dilation; };
 struct Block { const Round* rounds; int32_t n_rounds, kernel; };
-}
 
 // ---- threads that work on one tile together; a team of one needs no barrier -------------------------------------------
 struct Team {
-    int size;
-    std::atomic<int> arrived{0}, turn{0};
-    explicit Team(int n) : size(n) {}
+    int size, arrived, turn;
     void wait() {
         if (size == 1) return;
-        int mine = turn.load();
-        if (arrived.fetch_add(1) + 1 == size) { arrived = 0; turn = mine + 1; }
-        else for (int spins = 0; turn.load() == mine; ++spins) if (spins > 2000) std::this_thread::yield();
+        const int mine = __atomic_load_n(&turn, __ATOMIC_ACQUIRE);
+        if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == size) {
+            __atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
+            __atomic_store_n(&turn, mine + 1, __ATOMIC_RELEASE);
+        } else
+            for (int spins = 0; __atomic_load_n(&turn, __ATOMIC_ACQUIRE) == mine; ++spins) if (spins > 2000) let_others_run();
     }
 };
 struct Range { int64_t begin, end; };
 static Range share(Range all, int rank, int size, int64_t multiple) {  // the rank-th of `size` parts, cut at multiples
     int64_t pieces = (all.end - all.begin + multiple - 1) / multiple;
-    return {std::min(all.end, all.begin + pieces * rank / size * multiple),
-            std::min(all.end, all.begin + pieces * (rank + 1) / size * multiple)};
-}
-template <class Work> static void parallel(int threads, Work work) {
-    std::vector<std::thread> others;
-    for (int rank = 1; rank < threads; ++rank) others.emplace_back(work, rank);
-    work(0);
-    for (auto& other : others) other.join();
+    return {least(all.end, all.begin + pieces * rank / size * multiple),
+            least(all.end, all.begin + pieces * (rank + 1) / size * multiple)};
 }
 
 // ---- the activation -----------------------------------------------------------------------------------------------------
@@ -84,8 +88,8 @@ static inline Vector snake(Vector x, float alpha, float inverse_beta) {
 // Row x -> even and odd phases after the snake, for n in `range` widened by 3, x and the phases indexed by time. What the
 // filters read outside the signal [0, length) is filled in, in x as well.
 static void phases(float* x, float* even, float* odd, Range range, int64_t length, const Taps& taps, float alpha, float inverse_beta) {
-    if (range.begin < REACH) std::fill(x - REACH, x, x[0]);
-    if (range.end > length - REACH) std::fill(x + length, x + length + REACH, x[length - 1]);
+    if (range.begin < REACH) fill(x - REACH, x, x[0]);
+    if (range.end > length - REACH) fill(x + length, x + length + REACH, x[length - 1]);
     for (int64_t n = range.begin - 3; n < range.end + 3; n += LANES) {
         Vector e = load(x + n + 2) * taps.odd[0], o = load(x + n + 3) * taps.even[0];
         for (int j = 1; j < 6; ++j) {
@@ -95,10 +99,10 @@ static void phases(float* x, float* even, float* odd, Range range, int64_t lengt
         store(even + n, snake(e + e, alpha, inverse_beta));
         store(odd + n, snake(o + o, alpha, inverse_beta));
     }
-    if (range.begin < 3) { std::fill(even - 3, even, even[0]); std::fill(odd - 3, odd, even[0]); }
+    if (range.begin < 3) { fill(even - 3, even, even[0]); fill(odd - 3, odd, even[0]); }
     if (range.end > length - 3) {
-        std::fill(even + length, even + length + 3, odd[length - 1]);
-        std::fill(odd + length, odd + length + 3, odd[length - 1]);
+        fill(even + length, even + length + 3, odd[length - 1]);
+        fill(odd + length, odd + length + 3, odd[length - 1]);
     }
 }
 static inline Vector down(const float* even, const float* odd, const Taps& taps) {
@@ -181,7 +185,7 @@ template <class Type> struct Tile {
             for (int i = 0; i < Type::channels; ++i) {
                 even[i] = scratch + 2 * i * shape.stride - origin;
                 odd[i] = even[i] + shape.stride;
-                int c = std::min<int>(channel + i, shape.channels - 1);  // an odd last channel meets zero weights
+                int c = least<int>(channel + i, shape.channels - 1);  // an odd last channel meets zero weights
                 phases(row(rows, c), even[i], odd[i], range, shape.length, *taps, activation.alpha[c], activation.inverse_beta[c]);
             }
             Cell* out = cells + channel / Type::channels * shape.stride - origin;
@@ -190,8 +194,8 @@ template <class Type> struct Tile {
                 for (int i = 0; i < Type::channels; ++i) values[i] = down(even[i] + n, odd[i] + n, *taps);
                 Type::put(out + n, values);
             }
-            if (range.begin == 0) std::fill(out - padding, out, Cell(0));
-            if (range.end == shape.length) std::fill(out + shape.length, out + shape.length + padding + MARGIN / 2, Cell(0));
+            if (range.begin == 0) fill(out - padding, out, Cell(0));
+            if (range.end == shape.length) fill(out + shape.length, out + shape.length + padding + MARGIN / 2, Cell(0));
         }
         team->wait();
     }
@@ -216,8 +220,8 @@ template <class Type> struct Tile {
 
     // out[t in range] = scale * (out or 0 + block(input)); `ranges` from the output inwards: see needed().
     void run(const Block& block, const float* input, float* out, int64_t row_length, Range range, bool first, float scale, int rank, float* scratch) {
-        std::vector<Range> needs(2 * block.n_rounds + 1);  // of x before each round, of y in each round
-        auto widen = [&](Range r, int64_t by) { return Range{std::max<int64_t>(0, r.begin - by), std::min(shape.length, r.end + by)}; };
+        Range needs[2 * MAX_ROUNDS];  // of x before each round, of y in each round
+        auto widen = [&](Range r, int64_t by) { return Range{most<int64_t>(0, r.begin - by), least(shape.length, r.end + by)}; };
         const int64_t half = (block.kernel - 1) / 2;
         Range need = range;
         for (int i = block.n_rounds - 1; i >= 0; --i) {
@@ -228,7 +232,7 @@ template <class Type> struct Tile {
         }
         Range mine = share({0, shape.channels}, rank, team->size, Type::channels);
         for (int64_t c = mine.begin; c < mine.end; ++c)
-            std::memcpy(row(x, c) + need.begin, input + c * row_length + need.begin, sizeof(float) * (need.end - need.begin));
+            memcpy(row(x, c) + need.begin, input + c * row_length + need.begin, sizeof(float) * (need.end - need.begin));
         // each thread goes on with the channels it copied: no barrier
         for (int i = 0; i < block.n_rounds; ++i) {
             const Round& round = block.rounds[i];
@@ -247,52 +251,21 @@ template <class Type> struct Tile {
     }
 };
 
-template <class Type>
-static void run_blocks(float* out, const float* x, int64_t batch, int channels, int64_t row_length, const int64_t* lengths,
-                       const Block* blocks, int n_blocks, const Taps& taps, int64_t tile, int threads) {
-    int64_t reach = 0;
-    for (int b = 0; b < n_blocks; ++b) {
-        int64_t sum = 0;
-        for (int i = 0; i < blocks[b].n_rounds; ++i)
-            sum += (blocks[b].kernel - 1) / 2 * (1 + blocks[b].rounds[i].dilation) + 2 * REACH;
-        reach = std::max(reach, sum);
-    }
-    // Together on one tile where tiles would be too few; else each thread on its own tiles.
-    tile = std::min(tile, row_length);
-    const int64_t tiles = (row_length + tile - 1) / tile;
-    const bool together = tiles * batch < 2 * threads;
-    Shape shape{channels, (channels + OUT_ROWS - 1) / OUT_ROWS * OUT_ROWS, 0, 0};
-    const int64_t span = std::min(tile, row_length) + 2 * (reach + REACH) + 2 * MARGIN;
-    shape.stride = (span + 31) / 32 * 32 + 16;  // an odd multiple of 64 bytes: rows do not meet in one set of the cache
-    const int64_t size = shape.padded * shape.stride;
-    const int sets = together ? 1 : threads;
-    std::vector<float> rows(sets * 2 * size), scratch(threads * 4 * shape.stride);
-    std::vector<typename Type::Cell> cells(sets * size / Type::channels);
-    Team all(threads);
-    std::atomic<int64_t> next{0};
-    parallel(threads, [&](int rank) {
-        Team alone(1);
-        Team& team = together ? all : alone;
-        const int set = together ? 0 : rank;
-        for (int64_t i = together ? 0 : next.fetch_add(1); i < tiles * batch; i = together ? i + 1 : next.fetch_add(1)) {
-            const int64_t b = i / tiles, begin = i % tiles * tile;
-            Shape of_row = shape;
-            of_row.length = lengths ? lengths[b] : row_length;
-            const Range range{begin, std::min(begin + tile, of_row.length)};
-            float* to = out + b * channels * row_length;
-            if (range.begin < range.end) {
-                Tile<Type> work{of_row, begin - reach - REACH - 16, &rows[set * 2 * size], &rows[set * 2 * size + size],
-                                &cells[set * size / Type::channels], &taps, &team};
-                for (int k = 0; k < n_blocks; ++k)
-                    work.run(blocks[k], x + b * channels * row_length, to, row_length, range, k == 0, 1.f / n_blocks,
-                             together ? rank : 0, &scratch[rank * 4 * shape.stride]);
-            }
-            const int64_t silent = std::max(range.begin, range.end), end = std::min(begin + tile, row_length);
-            if (silent < end && (!together || rank == 0))
-                for (int c = 0; c < channels; ++c) std::fill(to + c * row_length + silent, to + c * row_length + end, 0.f);
-        }
-    });
-}
+// ---- a call: what all its threads know --------------------------------------------------------------------------------
+struct Call {
+    float* out;
+    const float* x;
+    const int64_t* lengths;  // [batch] or null
+    const Block* blocks;
+    int64_t batch, length, tile, tiles, reach;
+    int32_t n_blocks, threads, bf16, together;
+    Shape shape;
+    Taps taps;
+    Team all;
+    int64_t next;
+    float *rows, *scratch;  // of every set of tiles: x, y; of every thread: the phases of two channels
+    uint32_t* cells;
+};
 
 static Taps split(const float* filter) {
     Taps taps;
@@ -300,9 +273,34 @@ static Taps split(const float* filter) {
     return taps;
 }
 
-extern "C" {
-int32_t out_rows() { return OUT_ROWS; }
-int32_t has_bf16() {
+template <class Type> static void run_tiles(Call& call, int rank) {
+    Team alone{1, 0, 0};
+    const bool together = call.together;
+    const int64_t size = call.shape.padded * call.shape.stride, set = together ? 0 : rank;
+    for (int64_t i = -1;;) {
+        i = together ? i + 1 : __atomic_fetch_add(&call.next, 1, __ATOMIC_RELAXED);
+        if (i >= call.tiles * call.batch) return;
+        const int64_t b = i / call.tiles, begin = i % call.tiles * call.tile, row = call.shape.channels * call.length;
+        Shape shape = call.shape;
+        shape.length = call.lengths ? call.lengths[b] : call.length;
+        const Range range{begin, least(begin + call.tile, shape.length)};
+        if (range.begin < range.end) {
+            Tile<Type> tile{shape, begin - call.reach - REACH - 16, call.rows + set * 2 * size, call.rows + (set * 2 + 1) * size,
+                            (typename Type::Cell*)(call.cells + set * size), &call.taps, together ? &call.all : &alone};
+            for (int k = 0; k < call.n_blocks; ++k)
+                tile.run(call.blocks[k], call.x + b * row, call.out + b * row, call.length, range, k == 0, 1.f / call.n_blocks,
+                         together ? rank : 0, call.scratch + rank * 4 * shape.stride);
+        }
+        const int64_t silent = most(range.begin, range.end), end = least(begin + call.tile, call.length);
+        if (silent < end && (!together || rank == 0))
+            for (int c = 0; c < shape.channels; ++c)
+                fill(call.out + b * row + c * call.length + silent, call.out + b * row + c * call.length + end, 0.f);
+    }
+}
+
+EXPORT int32_t out_rows() { return OUT_ROWS; }
+EXPORT int32_t max_rounds() { return MAX_ROUNDS; }
+EXPORT int32_t has_bf16() {
 #ifdef __AVX512BF16__
     return 1;
 #else
@@ -310,39 +308,70 @@ int32_t has_bf16() {
 #endif
 }
 
-// Mean of the blocks. out, x [batch][channels][length]; lengths [batch] of valid samples or null; filter: the 12 taps.
-void amp_blocks(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
-                const Block* blocks, int32_t n_blocks, const float* filter, int64_t tile, int32_t threads, int32_t bf16) {
+// The mean of the blocks takes three calls: `blocks_begin`; `blocks_run` by each of `threads` threads at the same time, with
+// ranks 0, 1, ...; `blocks_end`. out, x [batch][channels][length]; lengths [batch] of valid samples or null; filter: the 12
+// taps. Returns null if there is not enough memory.
+EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
+                          const Block* blocks, int32_t n_blocks, const float* filter, int64_t tile, int32_t threads, int32_t bf16) {
+    Call* call = (Call*)calloc(1, sizeof(Call));
+    if (!call) return nullptr;
+    for (int b = 0; b < n_blocks; ++b) {
+        int64_t sum = 0;
+        for (int i = 0; i < blocks[b].n_rounds; ++i)
+            sum += (blocks[b].kernel - 1) / 2 * (1 + blocks[b].rounds[i].dilation) + 2 * REACH;
+        call->reach = most(call->reach, sum);
+    }
+    call->out = out, call->x = x, call->lengths = lengths, call->blocks = blocks, call->taps = split(filter);
+    call->batch = batch, call->length = length, call->n_blocks = n_blocks, call->threads = threads, call->bf16 = bf16;
+    call->tile = least(tile, length);
+    call->tiles = (length + call->tile - 1) / call->tile;
+    // All on one tile where tiles would be too few; else each thread on its own tiles.
+    call->together = threads > 1 && call->tiles * batch < 2 * threads;
+    call->all.size = threads;
+    const int64_t span = call->tile + 2 * (call->reach + REACH) + 2 * MARGIN;
+    // An odd multiple of 64 bytes, so that rows do not meet in one set of the cache.
+    call->shape = Shape{channels, (channels + OUT_ROWS - 1) / OUT_ROWS * OUT_ROWS, 0, (span + 31) / 32 * 32 + 16};
+    const int64_t size = call->shape.padded * call->shape.stride, sets = call->together ? 1 : threads;
+    call->rows = (float*)calloc(sets * 2 * size, 4);
+    call->cells = (uint32_t*)calloc(sets * size, 4);
+    call->scratch = (float*)calloc(threads * 4 * call->shape.stride, 4);
+    if (call->rows && call->cells && call->scratch) return call;
+    free(call->rows), free(call->cells), free(call->scratch), free(call);
+    return nullptr;
+}
+EXPORT void blocks_run(void* call, int32_t rank) {
 #ifdef __AVX512BF16__
-    if (bf16) return run_blocks<BFloat16>(out, x, batch, channels, length, lengths, blocks, n_blocks, split(filter), tile, threads);
+    if (((Call*)call)->bf16) return run_tiles<BFloat16>(*(Call*)call, rank);
 #endif
-    run_blocks<Float>(out, x, batch, channels, length, lengths, blocks, n_blocks, split(filter), tile, threads);
+    run_tiles<Float>(*(Call*)call, rank);
+}
+EXPORT void blocks_end(void* call) {
+    Call* ended = (Call*)call;
+    free(ended->rows), free(ended->cells), free(ended->scratch), free(ended);
 }
 
-// The activation alone, row by row, in pieces of time.
-void activation(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
-                const float* alpha, const float* inverse_beta, const float* filter, int32_t threads) {
+// The activation alone, in pieces of rows; called by each of `threads` threads with its rank.
+EXPORT void activation(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
+                       const float* alpha, const float* inverse_beta, const float* filter, int32_t threads, int32_t rank) {
+    constexpr int64_t PIECE = 2048, SPAN = PIECE + 2 * MARGIN;
     const Taps taps = split(filter);
-    const int64_t piece = 2048, pieces = (length + piece - 1) / piece;
-    std::atomic<int64_t> next{0};
-    parallel(threads, [&](int) {
-        std::vector<float> buffer(4 * (piece + 2 * MARGIN));
-        for (int64_t i = next.fetch_add(1); i < batch * channels * pieces; i = next.fetch_add(1)) {
-            const int64_t line = i / pieces, begin = i % pieces * piece, valid = lengths ? lengths[line / channels] : length;
-            const Range range{begin, std::min(begin + piece, valid)};
-            const int c = line % channels;
-            float* to = out + line * length;
-            if (range.begin < range.end) {
-                float *in = buffer.data() + 16 - begin, *even = in + piece + 2 * MARGIN, *odd = even + piece + 2 * MARGIN, *y = odd + piece + 2 * MARGIN;
-                const int64_t from = std::max<int64_t>(0, begin - REACH), upto = std::min(valid, range.end + REACH);
-                std::memcpy(in + from, x + line * length + from, sizeof(float) * (upto - from));
-                phases(in, even, odd, range, valid, taps, alpha[c], inverse_beta[c]);
-                for (int64_t n = range.begin; n < range.end; n += LANES) store(y + n, down(even + n, odd + n, taps));
-                std::memcpy(to + begin, y + begin, sizeof(float) * (range.end - begin));
-            }
-            const int64_t silent = std::max(range.begin, range.end), end = std::min(begin + piece, length);
-            if (silent < end) std::fill(to + silent, to + end, 0.f);
+    const int64_t pieces = (length + PIECE - 1) / PIECE;
+    const Range mine = share({0, batch * channels * pieces}, rank, threads, 1);
+    float buffer[4 * SPAN];
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+        const int64_t line = i / pieces, begin = i % pieces * PIECE, valid = lengths ? lengths[line / channels] : length;
+        const Range range{begin, least(begin + PIECE, valid)};
+        const int c = line % channels;
+        float* to = out + line * length;
+        if (range.begin < range.end) {
+            float *in = buffer + 16 - begin, *even = in + SPAN, *odd = even + SPAN, *y = odd + SPAN;
+            const int64_t from = most<int64_t>(0, begin - REACH), upto = least(valid, range.end + REACH);
+            memcpy(in + from, x + line * length + from, sizeof(float) * (upto - from));
+            phases(in, even, odd, range, valid, taps, alpha[c], inverse_beta[c]);
+            for (int64_t n = range.begin; n < range.end; n += LANES) store(y + n, down(even + n, odd + n, taps));
+            memcpy(to + begin, y + begin, sizeof(float) * (range.end - begin));
         }
-    });
-}
+        const int64_t silent = most(range.begin, range.end), end = least(begin + PIECE, length);
+        if (silent < end) fill(to + silent, to + end, 0.f);
+    }
 }

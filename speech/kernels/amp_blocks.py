@@ -4,7 +4,8 @@ B batch, C channels, T samples, K taps, R rows of a convolution's output that th
 """
 
 import ctypes
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,14 @@ def has_bf16() -> bool:
     return kernels is not None and bool(kernels.has_bf16())
 
 
+def fits(blocks: nn.Module) -> bool:
+    """Whether the kernel can run this `MultiKernelBlock` of AMP blocks: odd kernels, not too many rounds."""
+    return all(
+        len(block.convs1) <= library().max_rounds() and block.convs1[0].kernel_size[0] % 2 == 1
+        for block in blocks.blocks
+    )
+
+
 class PackedActivation:
     """One alias-free activation with its constants worked out; called on [B, C, T] with a mask or None."""
 
@@ -58,18 +67,15 @@ class PackedActivation:
         """The activation of x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False."""
         x = x.contiguous()
         out, lengths = torch.empty_like(x), _lengths(mask)
-        library().activation(
-            _pointer(out),
-            _pointer(x),
-            ctypes.c_int64(x.shape[0]),
-            ctypes.c_int32(x.shape[1]),
-            ctypes.c_int64(x.shape[2]),
-            _pointer(lengths),
+        threads = torch.get_num_threads()
+        arguments = (
+            *_call_arguments(out, x, lengths),
             _pointer(self.alpha),
             _pointer(self.inverse_beta),
             _pointer(self.taps),
-            ctypes.c_int32(torch.get_num_threads()),
+            ctypes.c_int32(threads),
         )
+        _run_threads(threads, lambda rank: library().activation(*arguments, ctypes.c_int32(rank)))
         return out
 
 
@@ -88,20 +94,23 @@ class PackedAMPBlocks:
         if tile is None:
             tile = max(1024, TILE_BYTES // (4 * x.shape[1]))
         out, lengths = torch.empty_like(x), _lengths(mask)
-        library().amp_blocks(
-            _pointer(out),
-            _pointer(x),
-            ctypes.c_int64(x.shape[0]),
-            ctypes.c_int32(x.shape[1]),
-            ctypes.c_int64(x.shape[2]),
-            _pointer(lengths),
+        threads = torch.get_num_threads()
+        kernels = library()
+        kernels.blocks_begin.restype = ctypes.c_void_p
+        call = kernels.blocks_begin(
+            *_call_arguments(out, x, lengths),
             self._blocks,
             ctypes.c_int32(len(self._blocks)),
             _pointer(self.taps),
             ctypes.c_int64(tile),
-            ctypes.c_int32(torch.get_num_threads()),
+            ctypes.c_int32(threads),
             ctypes.c_int32(self.bf16),
         )
+        if not call:
+            raise MemoryError(f"no memory for tiles of {tile} samples in {threads} threads")
+        call = ctypes.c_void_p(call)
+        _run_threads(threads, lambda rank: kernels.blocks_run(call, ctypes.c_int32(rank)))
+        kernels.blocks_end(call)  # not in a `finally`: after an interrupt other threads may still be at work
         return out
 
     def _block(self, block: nn.Module) -> _Block:
@@ -150,6 +159,22 @@ def _constants(activation: nn.Module) -> tuple[Tensor, Tensor]:
     snake = activation.act
     alpha, beta = snake.alpha.detach().float().exp(), snake.beta.detach().float().exp()
     return alpha.contiguous(), (1 / (beta + 1e-9)).contiguous()
+
+
+def _run_threads(threads: int, work: Callable[[int], object]) -> None:
+    """work(0) ... work(threads - 1) at the same time; each is one foreign call, during which Python's lock is free."""
+    # New threads each time: those of a pool could wait for ranks of another call that wait for them.
+    others = [threading.Thread(target=work, args=(rank,)) for rank in range(1, threads)]
+    for thread in others:
+        thread.start()
+    work(0)
+    for thread in others:
+        thread.join()
+
+
+def _call_arguments(out: Tensor, x: Tensor, lengths: Tensor | None) -> tuple[object, ...]:
+    sizes = ctypes.c_int64(x.shape[0]), ctypes.c_int32(x.shape[1]), ctypes.c_int64(x.shape[2])
+    return _pointer(out), _pointer(x), *sizes, _pointer(lengths)
 
 
 def _lengths(mask: Tensor | None) -> Tensor | None:

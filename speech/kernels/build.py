@@ -18,9 +18,10 @@ import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("amp_blocks.cpp")
-FLAGS = ["-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread", "-w"]
+FLAGS = ["-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden", "-w"]
+FLAGS += ["-fno-exceptions", "-fno-rtti", "-fno-math-errno"]
 CHOICES = ("auto", "native", "torch")
-BUILD_SECONDS = 300  # the first build of `ziglang` makes its C++ library as well
+BUILD_SECONDS = 120
 
 
 @functools.cache
@@ -51,7 +52,7 @@ def compilers() -> list[list[str]]:
     found = [shutil.which(name) for name in (os.environ.get("CXX"), "c++", "g++", "clang++") if name]
     commands = [[path] for path in dict.fromkeys(found) if path]
     if importlib.util.find_spec("ziglang"):
-        commands.append([sys.executable, "-m", "ziglang", "c++"])
+        commands.append([sys.executable, "-m", "ziglang", "c++", "-nostdlib++"])
     return commands
 
 

@@ -1,0 +1,172 @@
+"""A text of any length into a sound file: memory does not grow with it, and an interrupted run is gone on with.
+
+Three passes, each of which begins where it was left: sentences are spoken at the voice's rate, the rate is changed in
+chunks, and the whole is levelled while it is written. Samples are those of `TextToSpeech.__call__`; what is in memory is
+one sentence or chunk, besides the text.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import ceil
+
+import numpy as np
+
+from hierspeech.pipelines.arguments import piece_generator
+from hierspeech.pipelines.fingerprints import (
+    fingerprint_program,
+    fingerprint_reference,
+    fingerprint_text,
+    fingerprint_voice,
+)
+from hierspeech.pipelines.options import SpeakingOptions
+from hierspeech.pipelines.output import (
+    CHUNK_SAMPLES,
+    change_rate_in_chunks,
+    check_finite,
+    check_level,
+    scaling,
+)
+from hierspeech.pipelines.partial import Partial
+from hierspeech.pipelines.pauses import pause_samples
+from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.tts import FADE_SECONDS, Sentence, TextToSpeech, fade
+from hierspeech.pipelines.voice import Voice
+from speech.audio import BLOCK_SAMPLES, LEVEL_BLOCK, block_power, check_writable, save_blocks
+
+Progress = Callable[[str, int, int], None]  # (what is counted, how many are done, how many there are)
+
+
+@dataclass
+class Written:
+    """A file of speech as it was written."""
+
+    seconds: float
+    sample_rate: int
+    unknown: list[str]  # symbols of the text that the voice cannot speak
+    resumed: int  # sentences that were there already
+
+
+def speak_to_file(
+    tts: TextToSpeech,
+    text: str,
+    path: str | os.PathLike,
+    reference: Reference = None,
+    options: SpeakingOptions | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Written:
+    """Speaks a text into a .wav, .flac or .ogg file.
+
+    Until the file is there, PATH.partial holds what was done; the same call goes on with it.
+
+    Args:
+        options: how to speak; equal seeds give equal files.
+        progress: called with ("sentence" or "chunk", done, in all), first with what was done before.
+        say: told in a sentence that an earlier run is gone on with, or why it is not.
+    Raises:
+        ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
+        KeyboardInterrupt: with a sentence about what was done.
+    """
+    voice, path = tts.voice, check_writable(path)
+    say = say or (lambda sentence: None)
+    options = (options or SpeakingOptions()).fill_in(voice)
+    voice.speechsr(options.output_sample_rate)  # if it is broken, that is said before the text is spoken
+    sentences, unknown = tts.encode(text, options.language)
+    made_of = asdict(options) | {
+        "text": fingerprint_text(text),
+        "reference": fingerprint_reference(reference, voice),
+        "voice": fingerprint_voice(voice),
+        "program": fingerprint_program(voice),
+    }
+    prompt = as_prompt(reference, voice, denoise_ratio=options.denoise_ratio)
+    check_level(options.level, prompt.peak)
+    with Partial(path, made_of) as partial:
+        resumed = partial.count("spoken")
+        if partial.changed:
+            say(f"{partial.folder} was made with another {' and '.join(partial.changed)}: starting anew.")
+        elif resumed:
+            say(f"going on after sentence {resumed} of {len(sentences)} ({partial.folder}).")
+        try:
+            _speak(tts, sentences, prompt, options, partial, progress)
+            track = "spoken"
+            if options.output_sample_rate != voice.sample_rate:
+                _change_rate(voice, options.output_sample_rate, partial, progress)
+                track = "finished"
+            _write(path, partial, track, options, prompt.peak)
+        except KeyboardInterrupt as stop:
+            done = partial.count("spoken")
+            raise KeyboardInterrupt(
+                f"interrupted after sentence {done} of {len(sentences)}; the same command goes on from there "
+                f"({partial.folder} holds what is done)."
+                if done
+                else "interrupted, nothing written."
+            ) from stop
+        samples = partial.samples(track)
+        partial.remove()
+    return Written(samples / options.output_sample_rate, options.output_sample_rate, unknown, resumed)
+
+
+def _speak(
+    tts: TextToSpeech,
+    sentences: list[Sentence],
+    prompt: VoicePrompt,
+    options: SpeakingOptions,
+    partial: Partial,
+    progress: Progress | None,
+) -> None:
+    """The sentences that are not there yet, each with the pause behind it."""
+    voice = tts.voice
+    rate, fade_ends = voice.sample_rate, voice.description.recordings == "levelled"
+    last = len(sentences) - 1
+    first = partial.count("spoken")
+    if progress:
+        progress("sentence", first, len(sentences))
+    for index in range(first, len(sentences)):
+        sentence = sentences[index]
+        wav = tts.speak(
+            sentence,
+            prompt,
+            options.speed,
+            options.noise_scale,
+            piece_generator(options.seed, index),
+            options.noise_scale_vc,
+        )
+        check_finite(wav, voice)
+        wav = fade(wav, int(FADE_SECONDS * rate), index > 0 or fade_ends, index < last or fade_ends)
+        if index < last:
+            wav = np.pad(wav, (0, pause_samples(sentence.border, options.speed, rate)))
+        partial.append("spoken", wav)
+        if progress:
+            progress("sentence", index + 1, len(sentences))
+
+
+def _change_rate(voice: Voice, output_sample_rate: int, partial: Partial, progress: Progress | None) -> None:
+    """The chunks at the output's rate that are not there yet."""
+    n_samples = partial.samples("spoken")
+    total = ceil(n_samples / CHUNK_SAMPLES)
+    first = partial.count("finished")
+    if progress:
+        progress("chunk", min(first, total), total)
+    chunks = change_rate_in_chunks(
+        lambda start, stop: partial.read("spoken", start, stop), n_samples, voice, output_sample_rate, first
+    )
+    for done, chunk in enumerate(chunks, first + 1):
+        partial.append("finished", chunk)
+        if progress:
+            progress("chunk", min(done, total), total)
+
+
+def _write(
+    path: os.PathLike, partial: Partial, track: str, options: SpeakingOptions, prompt_peak: float | None
+) -> None:
+    """All samples, levelled, into the file: once through them to know their level, and once to write them."""
+    n_samples = partial.samples(track)
+    power, highest = [], np.float32(0)
+    block = max(1, min(n_samples, LEVEL_BLOCK))
+    at_once = BLOCK_SAMPLES // block * block
+    for wav in partial.blocks(track, at_once):
+        highest = max(highest, np.abs(wav).max(initial=np.float32(0)))
+        power.append(block_power(wav, block))
+    scale = scaling(highest, np.concatenate(power), options.level, prompt_peak)
+    save_blocks(path, map(scale, partial.blocks(track)), options.output_sample_rate)
