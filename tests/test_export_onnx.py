@@ -38,8 +38,11 @@ ROOT = Path(__file__).resolve().parent.parent
 def make_voice(folder: Path, family: str) -> Path:
     """A tiny voice with a prompt named "me"; of the published kind, a generator of two stages stands for all five."""
     build_voice(folder, family, speechsr=True, denoiser=family == "lite", prompts=["me"], noise_scale=0.3)
-    if family == "official":
+    if (
+        family == "official"
+    ):  # with nothing that the other has tested, since every part takes the exporter seconds
         shutil.rmtree(folder / "speechsr-24000")
+        shutil.rmtree(folder / "phonetic")  # imported voices have no encoder at first
         text = (folder / "voice.json").read_text()
         (folder / "voice.json").write_text(text.replace('"24000": "speechsr-24000", ', ""))
         config = HierSpeechConfig(
@@ -132,8 +135,9 @@ def test_every_part_equals_its_module_at_other_lengths_and_batches(voices):
                     assert np.abs(ours - theirs.numpy()).max() <= 1e-4 * scale, case
                 else:
                     assert np.array_equal(ours, theirs.numpy()), case
-    assert {"style", "ttv_text", "ttv_frames", "synthesizer", "speechsr_48000", "semantic_encoder"} <= set(
-        names
+    assert {"style", "ttv_text", "ttv_frames", "synthesizer", "speechsr_48000"} <= set(names)
+    assert {"denoiser", "semantic_encoder"} & set(names) == (
+        {"denoiser", "semantic_encoder"} if folder.name == "lite" else set()
     )
 
 
@@ -141,15 +145,15 @@ def test_equal_noise_gives_equal_speech(voices):
     folder, out = voices
     tts, onnx = TextToSpeech.from_pretrained(folder, device="cpu"), OnnxTextToSpeech(out, threads=1)
     prompt = tts.prompt("me")
-    sentence, ((ids, languages),) = tts.encode(TEXT)[0][0], onnx.encode(TEXT)
-    assert list(sentence) == ids and languages is None
+    (sentence,), _ = onnx.reader.encode(TEXT)
+    assert sentence == tts.encode(TEXT)[0][0]
     first, second = (torch.Generator().manual_seed(5) for _ in range(2))
     theirs = tts.speak(sentence, prompt, 1.2, noise_scale=0.3, generator=first)
 
     def draw(shape):
         return torch.randn(shape, generator=second).numpy()
 
-    ours = onnx.speak(ids, None, onnx.prompt("me"), draw, 1.2, 0.3)
+    ours = onnx.speak(sentence, onnx.prompt("me"), draw, 1.2, 0.3)
     assert ours.shape == theirs.shape  # durations are exact
     # The lite source sums the pitch to a phase, which adds up the last digits of the pitch as well.
     assert np.abs(ours - theirs).max() < 1e-3 * max(1.0, np.abs(theirs).max())

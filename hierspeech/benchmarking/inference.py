@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from denoiser.quality import log_spectral_distance_db
 from hierspeech.benchmarking.machine import PeakMemory
 from hierspeech.pipelines.prompt import VoicePrompt
+from hierspeech.pipelines.sentences import NEUTRAL_PITCH
 from hierspeech.pipelines.streaming import first_audio_seconds
-from hierspeech.pipelines.tts import NEUTRAL_PITCH, TextToSpeech, clip_pitch
+from hierspeech.pipelines.tts import TextToSpeech, clip_pitch
 from hierspeech.pipelines.voice import Voice
 from speech.fast import prepare_for_inference
 

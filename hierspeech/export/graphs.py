@@ -25,7 +25,7 @@ import torch
 
 from hierspeech.export.parts import Part, parts_of
 from hierspeech.export.spectra import replace_spectra
-from hierspeech.pipelines import output, prompt, tts
+from hierspeech.pipelines import output, prompt
 from hierspeech.pipelines.voice import Voice, load_voice
 from speech.checkpoint import read_config
 from speech.new_folder import check_free, new_folder
@@ -106,11 +106,8 @@ def describe(voice: Voice, parts: list[str]) -> dict[str, Any]:
         "symbols": list(getattr(config, "symbols", [])),
         "languages": list(config.languages),
         "prompt_tag": prompt.prompt_tag(voice),
-        "neutral_pitch": list(tts.NEUTRAL_PITCH),
         "f0_max_hz": prompt.F0_MAX_HZ[voice.description.recordings],
         "min_voiced_frames": prompt.MIN_VOICED_FRAMES,
-        "pause_seconds": tts.PAUSE_SECONDS,
-        "fade_seconds": tts.FADE_SECONDS,
         "chunk_samples": output.CHUNK_SAMPLES,
         "context_samples": output.CONTEXT_SAMPLES,
         "rms_db": output.RMS_DB,

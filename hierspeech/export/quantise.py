@@ -22,8 +22,9 @@ from speech.new_folder import check_free, new_folder
 SMALLEST = 1024  # numbers; smaller weights stay in full precision
 MAX_HALF = 65504.0
 NEEDED = ("onnx", "onnxruntime")
-# Kept as they are: the style decides on the whole speech and is computed once; text-to-vec's text side decides on durations.
-KEPT = ("style", "ttv_text")
+# Kept as they are in int8: the style decides on the whole speech and is computed once, and text-to-vec on rhythm and pitch, of
+# which 8 bits make others (docs/export.md has figures).
+KEPT = ("style", "ttv_text", "ttv_frames")
 
 
 def quantise_folder(

@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from hierspeech.pipelines.pauses import pause_samples
 from hierspeech.pipelines.recording import prepare_reference
+from hierspeech.pipelines.sentences import FADE_SECONDS, NEUTRAL_PITCH, Sentence, TextReader, join
 from speech.audio import resample, set_loudness
 from speech.f0 import extract_f0
-from speech.text.chunking import split_text
-from speech.text.frontend import text_to_phonemes
-from speech.text.language_tags import match_language, split_languages
-from speech.text.languages import find_language
 from speech.text.tokenizer import get_tokenizer
 
 FORMAT = 1
@@ -57,7 +55,9 @@ class OnnxTextToSpeech:
             )
         self.voice: dict[str, Any] = self.export["voice"]
         self.sample_rate: int = self.export["sample_rate"]
-        self.tokenizer = get_tokenizer(self.export["tokenizer"], self.export["symbols"])
+        tokenizer = get_tokenizer(self.export["tokenizer"], self.export["symbols"])
+        own = (self.voice[name] for name in ("language", "normalizer", "max_chars"))
+        self.reader = TextReader(*own, tokenizer, self.export["languages"])
         self._threads, self._providers = threads, providers or ["CPUExecutionProvider"]
         self._sessions: dict[str, Any] = {}
 
@@ -85,45 +85,18 @@ class OnnxTextToSpeech:
             raise ValueError(f"noise scale {noise_scale:g}: expected a number from 0 to 2.")
         if output_sample_rate not in OUTPUT_RATES:
             raise ValueError(f"output sample rate {output_sample_rate}: expected one of 16000, 24000, 48000 Hz.")  # fmt: skip
-        sentences = self.encode(text, language)
+        sentences, _ = self.reader.encode(text, language)
         prompt = reference if isinstance(reference, OnnxPrompt) else self.prompt(reference)
         generator = np.random.default_rng(seed)
 
         def draw(shape: tuple[int, ...]) -> np.ndarray:
             return generator.standard_normal(shape, np.float32)
 
-        pieces = [self.speak(*sentence, prompt, draw, speed, noise_scale) for sentence in sentences]
-        rate = self.sample_rate
-        pause, fade = (
-            int(self.export["pause_seconds"] / speed * rate),
-            int(self.export["fade_seconds"] * rate),
-        )
-        wav = join(pieces, pause, fade, fade_ends=self.voice["recordings"] == "levelled")
+        pieces = [self.speak(sentence, prompt, draw, speed, noise_scale) for sentence in sentences]
+        pauses = [pause_samples(sentence.border, speed, self.sample_rate) for sentence in sentences]
+        fade_ends = self.voice["recordings"] == "levelled"
+        wav = join(pieces, pauses, int(FADE_SECONDS * self.sample_rate), fade_ends)
         return self._level(self.change_rate(wav, output_sample_rate), prompt.peak), output_sample_rate
-
-    def encode(self, text: str, language: str | None = None) -> list[tuple[list[int], list[int] | None]]:
-        """Text -> phoneme ids of its sentences, and the place of each id's language (None where the model has none)."""
-        own = self.voice["language"]
-        language = language or own
-        normalizer = self.voice["normalizer"] if language == own else None
-        current, sentences, languages = language, [], self.export["languages"]
-        split_languages(text, language)  # refuses a mistyped tag, wherever it stands
-        for sentence in split_text(text, self.voice["max_chars"]):
-            same = find_language(current).voice == find_language(language).voice
-            phonemes = text_to_phonemes(sentence, current, normalizer if same else None)
-            current = split_languages(sentence, current)[-1][0]  # a tag holds until the next one
-            encoded = self.tokenizer.encode(phonemes)
-            places = None
-            if languages:
-                found = {code: match_language(code, languages) for code in dict.fromkeys(phonemes.languages)}
-                places = [found[phonemes.languages[place]] for place in encoded.places]
-            if encoded.ids:
-                sentences.append((encoded.ids, places))
-        if not sentences:
-            raise ValueError(
-                f"the text {text.strip()[:40]!r} has nothing that can be spoken in {language!r}."
-            )
-        return sentences
 
     def prompt(
         self, reference: str | os.PathLike | np.ndarray | None = None, sample_rate: int | None = None
@@ -143,21 +116,20 @@ class OnnxTextToSpeech:
         f0 = extract_f0(wav, self.sample_rate, f0_max=self.export["f0_max_hz"])
         voiced = np.log(f0[f0 > 0].astype(np.float64))
         known = len(voiced) >= self.export["min_voiced_frames"]
-        pitch = (float(voiced.mean()), float(voiced.std())) if known else tuple(self.export["neutral_pitch"])
+        pitch = (float(voiced.mean()), float(voiced.std())) if known else NEUTRAL_PITCH
         styles = self.run("style", wav=wav[None])
         return OnnxPrompt(styles["ttv_style"], styles["synthesizer_style"], pitch, peak)
 
     def speak(
         self,
-        phoneme_ids: list[int],
-        languages: list[int] | None,
+        sentence: Sentence,
         prompt: OnnxPrompt,
         draw: Draw,
         speed: float = 1.0,
         noise_scale: float = 0.333,
     ) -> np.ndarray:
         """One sentence; `draw` gives standard normal noise of a shape -> wav [T] at the voice's rate."""
-        ids = np.array([phoneme_ids])
+        ids, languages = np.array([sentence]), sentence.languages
         text = self.run(
             "ttv_text",
             phoneme_ids=ids,
@@ -239,7 +211,7 @@ class OnnxTextToSpeech:
             raise ValueError(
                 f"the prompt was made with the voice {made_by!r}, but this voice is {self.export['prompt_tag']!r}."
             )
-        pitch = (mean, std) if mean > 0 else tuple(self.export["neutral_pitch"])
+        pitch = (mean, std) if mean > 0 else NEUTRAL_PITCH
         return OnnxPrompt(styles[0].astype(np.float32), styles[1].astype(np.float32), pitch, peak)
 
     def _level(self, wav: np.ndarray, peak: float | None) -> np.ndarray:
@@ -251,18 +223,3 @@ class OnnxTextToSpeech:
         highest = np.abs(wav).max(initial=np.float32(0))
         target = self.export["full_peak"] if level == "peak" else min(peak, 1.0)
         return wav if highest == 0 else wav / highest * np.float32(target)
-
-
-def join(pieces: list[np.ndarray], pause_samples: int, fade_samples: int, fade_ends: bool) -> np.ndarray:
-    """Pieces [T] -> one wav, as `hierspeech.pipelines.tts.join` does it, which cannot be imported without torch."""
-    pause, joined = np.zeros(pause_samples, np.float32), []
-    for index, piece in enumerate(pieces):
-        wav = piece.copy()
-        n_samples = min(fade_samples, len(wav) // 2)
-        ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
-        if index > 0 or fade_ends:
-            wav[:n_samples] *= ramp
-        if index < len(pieces) - 1 or fade_ends:
-            wav[len(wav) - n_samples :] *= ramp[::-1]
-        joined += [pause, wav] if joined else [wav]
-    return np.concatenate(joined)

@@ -17,34 +17,22 @@ from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, pi
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
 from hierspeech.pipelines.pauses import pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.sentences import (
+    FADE_SECONDS,
+    NEUTRAL_PITCH,
+    Sentence,
+    TextReader,
+    join,
+    nothing_to_say,
+)
 from hierspeech.pipelines.stream_text import stream_pieces
 from hierspeech.pipelines.streaming import Lookahead, StreamPiece, speak_pieces
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
-from speech.text.chunking import Piece, is_divider, split_text, stronger
-from speech.text.frontend import text_to_phonemes
-from speech.text.language_tags import split_languages
-from speech.text.languages import find_language
-from ttv.languages import language_ids, tokenizer_of
+from ttv.languages import tokenizer_of
 from ttv.output import TTVOutput
 
 if TYPE_CHECKING:
     from hierspeech.pipelines.batches import BatchItem, BatchResult
-
-FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
-# A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
-NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
-
-
-class Sentence(list[int]):
-    """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any).
-
-    `border` is what follows it in the text, one of `speech.text.chunking.BORDERS`.
-    """
-
-    def __init__(self, ids: list[int], languages: list[int] | None = None, border: str = "sentence"):
-        super().__init__(ids)
-        self.languages = languages
-        self.border = border
 
 
 class TextToSpeech:
@@ -56,7 +44,15 @@ class TextToSpeech:
 
     def __init__(self, voice: Voice):
         self.voice = voice
-        self.tokenizer = tokenizer_of(voice.ttv.config)
+        description, config = voice.description, voice.ttv.config
+        self.tokenizer = tokenizer_of(config)
+        self.reader = TextReader(
+            description.language,
+            description.normalizer,
+            description.max_chars,
+            self.tokenizer,
+            config.languages,
+        )
 
     @classmethod
     def from_pretrained(
@@ -167,12 +163,12 @@ class TextToSpeech:
         noise_scale, noise_scale_vc, level = self._check(
             speed, noise_scale, noise_scale_vc, level, output_sample_rate
         )
-        language = self._check_text(text, language)
+        language = self.reader.check_text(text, language)
         unknown: list[str] = []
         texts = stream_pieces(text, self.voice.description.max_chars)
-        parts = Lookahead(self._encode(texts, language, unknown))
+        parts = Lookahead(self.reader.encode_pieces(texts, language, unknown))
         if not parts.more():
-            raise _nothing_to_say(text, language)
+            raise nothing_to_say(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(level, prompt.peak)
         pieces = self._decodable(parts, prompt, speed, noise_scale, noise_scale_vc, pick_seed(seed))
@@ -265,45 +261,7 @@ class TextToSpeech:
         Raises:
             ValueError: nothing to speak, or a language that is unknown or that the model does not speak.
         """
-        language = self._check_text(text, language)
-        unknown: list[str] = []
-        pieces = split_text(text, self.voice.description.max_chars)
-        spoken = [piece for piece in pieces if not is_divider(piece)]
-        # a text of nothing but dividers is read out
-        sentences = list(self._encode(spoken or pieces, language, unknown))
-        if not sentences:
-            raise _nothing_to_say(text, language)
-        return sentences, list(dict.fromkeys(unknown))
-
-    def _check_text(self, text: str, language: str | None) -> str:
-        """The language of the text's beginning; ValueError for an empty text, or a mistyped tag wherever it stands."""
-        if not text.strip():
-            raise ValueError("the text is empty, expected something to say.")
-        language = language or self.voice.description.language
-        split_languages(text, language)
-        return language
-
-    def _encode(self, pieces: Iterable[Piece], language: str, unknown: list[str]) -> Iterator[Sentence]:
-        """The pieces of a text that have anything to speak; symbols without a sound are appended to `unknown`.
-
-        The border of a sentence that was yielded grows where what follows it cannot be spoken.
-        """
-        description = self.voice.description
-        normalizer = description.normalizer if language == description.language else None
-        current = language
-        last: Sentence | None = None
-        for piece in pieces:
-            same = find_language(current).voice == find_language(language).voice
-            phonemes = text_to_phonemes(piece, current, normalizer if same else None)
-            current = split_languages(piece, current)[-1][0]  # a tag holds until the next one
-            encoded = self.tokenizer.encode(phonemes)
-            unknown += phonemes.dropped + encoded.unknown
-            if encoded.ids:
-                languages = language_ids(phonemes, encoded, self.voice.ttv.config.languages)
-                last = Sentence(encoded.ids, languages, piece.border)
-                yield last
-            elif last is not None:  # what cannot be spoken still ends its paragraph
-                last.border = stronger(last.border, piece.border)
+        return self.reader.encode(text, language)
 
     @torch.inference_mode()
     def speak(
@@ -355,37 +313,6 @@ class TextToSpeech:
         return replace(out, log_f0=clip_pitch(out.log_f0, self.voice.description.f0_floor_hz))
 
 
-def _nothing_to_say(text: str, language: str) -> ValueError:
-    shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
-    return ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
-
-
 def clip_pitch(log_f0: Tensor, floor_hz: float) -> Tensor:
     """log(F0 + 1) [B, 1, 4N] with values under ln(floor) set to 0, unvoiced (the published pipeline's rule)."""
     return torch.where(log_f0 < math.log(floor_hz), 0.0, log_f0)
-
-
-def join(pieces: list[np.ndarray], pauses: list[int], fade_samples: int, fade_ends: bool) -> np.ndarray:
-    """Pieces [T] -> one wav, with linear fades at the joints, at both ends too if wanted.
-
-    `pauses` are the samples of silence after each piece; that of the last one is left out.
-    """
-    joined: list[np.ndarray] = []
-    for index, piece in enumerate(pieces):
-        last = index == len(pieces) - 1
-        joined.append(fade(piece, fade_samples, index > 0 or fade_ends, not last or fade_ends))
-        if not last:
-            joined.append(np.zeros(pauses[index], np.float32))
-    return np.concatenate(joined)
-
-
-def fade(piece: np.ndarray, fade_samples: int, at_start: bool, at_end: bool) -> np.ndarray:
-    """A copy of piece [T] that rises from silence and falls back to it, linearly, where wanted."""
-    wav = piece.copy()
-    n_samples = min(fade_samples, len(wav) // 2)
-    ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
-    if at_start:
-        wav[:n_samples] *= ramp
-    if at_end:
-        wav[len(wav) - n_samples :] *= ramp[::-1]
-    return wav
