@@ -107,10 +107,8 @@ def other_inputs(part: Part, batch: int, length: int) -> dict[str, torch.Tensor]
     if "wav" in inputs:
         inputs["wav"] *= 0.1
     if part.name == "denoiser":
-        # The first frame is mirrored at its middle, so its phases are 0 or +-180 degrees, and the sign is rounding. A click
-        # in near silence makes all of them 0.
-        inputs["wav"][:, :400] *= 1e-3
-        inputs["wav"][:, 0] = 1.0
+        # The first frame is mirrored at its middle, so its phases are 0 or +-180 degrees, and the sign is rounding.
+        inputs["wav"][:, :400] = 0.0
     return inputs
 
 

@@ -133,7 +133,9 @@ class _Denoiser(Denoiser):
         real, imaginary = analyse(wav, self.analysis, self.config.hop_length)
         magnitude = (real.square() + imaginary.square()).sqrt()
         compressed = magnitude.clamp(min=NOTHING) ** self.config.compression
-        return torch.where(magnitude > NOTHING, compressed, 0.0), torch.atan2(imaginary, real)
+        # ONNX has no atan2, and what the exporter makes of it turns negative numbers without imaginary part to -180 degrees.
+        phase = torch.where((imaginary == 0) & (real < 0), math.pi, torch.atan2(imaginary, real))
+        return torch.where(magnitude > NOTHING, compressed, 0.0), phase
 
     def synthesise(self, magnitude: Tensor, phase: Tensor, length: int) -> Tensor:
         magnitude, hop, pad = (
