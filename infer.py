@@ -72,9 +72,7 @@ def work(arguments: argparse.Namespace) -> None:
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
 
-    from hierspeech.pipelines.long_text import speak_to_file  # after the cheap checks: it loads torch
-    from hierspeech.pipelines.progress_bar import ProgressBar
-    from hierspeech.pipelines.tts import TextToSpeech
+    from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
 
     tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device)
     options = speaking_options(arguments)
@@ -85,6 +83,9 @@ def work(arguments: argparse.Namespace) -> None:
         speech = tts(text, arguments.ref, progress=progress_line("sentence"), **vars(options))
         speech.save(arguments.out)
     else:
+        from hierspeech.pipelines.long_text import speak_to_file
+        from hierspeech.pipelines.progress_bar import ProgressBar
+
         speech = speak_to_file(tts, text, arguments.out, arguments.ref, options, ProgressBar(), complain)
     warn(speech.unknown)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")

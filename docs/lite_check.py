@@ -34,13 +34,16 @@ def speak(
     tts, rows, seconds, spent = TextToSpeech.from_pretrained(voice), [], 0.0, 0.0
     heard = references if snr_db is None else in_noise(out, references, snr_db)
     prompts = [tts.prompt(reference, denoise_ratio=ratio) for reference in heard]
-    for k, text in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()):
+    for k, line in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()):
+        text, _, in_words = line.partition(
+            "|"
+        )  # what the judge should hear, where numbers are written in digits
         begin = time.perf_counter()
         speech = tts(text, prompts[k % len(prompts)], seed=0)
         if k:
             spent, seconds = spent + time.perf_counter() - begin, seconds + speech.seconds
         speech.save(out / f"{k:02d}.wav")
-        rows.append((str(out / f"{k:02d}.wav"), text, references[k % len(references)]))
+        rows.append((str(out / f"{k:02d}.wav"), in_words or text, references[k % len(references)]))
     print(f"real-time factor {spent / seconds:.4f}")
     return rows
 

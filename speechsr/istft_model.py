@@ -21,6 +21,9 @@ from speechsr.model import check_scale, check_wav, output_samples
 MAX_LOG_MAGNITUDE = 5.0  # louder than full scale; a wild frame of an untrained network stays finite
 FIRST_LOG_MAGNITUDE = -3.0  # of an untrained network's bins: about the level of quiet fricatives
 FLOOR = 1e-5  # of magnitudes, before logarithm and compression
+# What a resampler leaves below its output's highest frequency: all up to this share of it, then this much less at its end (in
+# natural logarithms, growing with the cube), which is soxr's curve to within 1 dB down to -40 dB.
+PASSED, ROLL_OFF = 0.93, 11.0
 COMPRESSION = 0.3  # exponent of the magnitude that the network sees beside the phase
 
 
@@ -180,6 +183,8 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
     def at_rate(self, output_rate: int) -> "ISTFTSpeechSR":
         """The same model for a lower output rate in Hz: its spectrum ends earlier, the last layer says fewer bins.
 
+        It fades out below its new end as a resampler's output does, which recordings of that rate have gone through.
+
         Raises:
             ValueError: a rate above this model's, or one that its frames do not fit.
         """
@@ -189,13 +194,17 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
             raise ValueError(f"this model gives {self.output_rate} Hz or less, which {output_rate} Hz is not")
         other = type(self)(replace(self.config, scale=output_rate / self.config.sample_rate))
         state, head = self.state_dict(), other.head.out_features
+        bin_hz = self.config.sample_rate / self.config.n_fft
         if self.config.copy_from_hz is not None:
-            rows = torch.arange(head)
+            rows, step_hz, said = torch.arange(head), self.config.band_hz, head
         else:  # magnitudes, then angles
             rows = torch.cat([torch.arange(head // 2), torch.arange(head // 2) + self.made])
+            step_hz, said = bin_hz, head // 2
         for name in ("head.weight", "head.bias"):
             state[name] = state[name][rows.to(state[name].device)]
         other.load_state_dict(state)
+        place = (self.kept * bin_hz + torch.arange(said) * step_hz) / (output_rate / 2)
+        other.head.bias[:said] -= ROLL_OFF * ((place - PASSED) / (1 - PASSED)).clamp(min=0) ** 3
         return other.to(self.head.weight).train(self.training)
 
 

@@ -193,10 +193,9 @@ def test_an_interrupted_table_is_gone_on_with(voice, folder, capsys, monkeypatch
         saved.append(out)
         return save(speech, out)
 
-    monkeypatch.setattr(batch_table, "_save", interrupted)
-    assert infer_batch(voice, "items.csv") == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_table, "_save", interrupted)
+        assert infer_batch(voice, "items.csv") == 130
     assert "interrupted, 2 written; the same command goes on with the other 3." in capsys.readouterr().err
-    monkeypatch.undo()
-    os.chdir(folder)
     assert infer_batch(voice, "items.csv") == 0
     assert "3 written, 2 done before, 0 bad" in capsys.readouterr().out

@@ -49,6 +49,7 @@ def test_a_file_holds_the_samples_of_a_call(tts, prompt, tmp_path, rate, level, 
     speech = tts(TEXT, prompt, seed=3, output_sample_rate=rate, level=level)
     speech.save(tmp_path / "call.wav")
     options = SpeakingOptions(seed=3, output_sample_rate=rate, level=level)
+    assert tts.speak_to_file(TEXT, tmp_path / "file.wav", prompt, **vars(options)).resumed == 0
     written = speak_to_file(tts, TEXT, tmp_path / "file.wav", prompt, options)
     assert written.seconds == speech.seconds and written.sample_rate == rate and written.resumed == 0
     assert (tmp_path / "file.wav").read_bytes() == (tmp_path / "call.wav").read_bytes()

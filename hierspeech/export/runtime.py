@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from hierspeech.pipelines.pauses import pause_samples
+from hierspeech.pipelines.pauses import join, pause_samples
 from hierspeech.pipelines.recording import prepare_reference
-from hierspeech.pipelines.sentences import FADE_SECONDS, NEUTRAL_PITCH, Sentence, TextReader, join
+from hierspeech.pipelines.sentences import FADE_SECONDS, NEUTRAL_PITCH, Sentence, TextReader
 from speech.audio import resample, set_loudness
 from speech.f0 import extract_f0
 from speech.text.tokenizer import get_tokenizer

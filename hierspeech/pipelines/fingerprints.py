@@ -59,8 +59,8 @@ class ReferenceFingerprints:
 
 
 def fingerprint_program(voice: Voice) -> str:
-    """Of what computes: another release or another kind of device may give other roundings."""
-    return f"samples {SAMPLES}, torch {torch.__version__}, {voice.device.type}"
+    """Of what computes: another release, device or precision gives other roundings."""
+    return f"samples {SAMPLES}, torch {torch.__version__}, {voice.device.type}, {voice.dtype}"
 
 
 def summary(made_of: dict[str, Any]) -> str:

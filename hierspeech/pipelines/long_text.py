@@ -28,9 +28,9 @@ from hierspeech.pipelines.output import (
     scaling,
 )
 from hierspeech.pipelines.partial import Partial
-from hierspeech.pipelines.pauses import pause_samples
+from hierspeech.pipelines.pauses import fade, pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
-from hierspeech.pipelines.sentences import FADE_SECONDS, Sentence, fade
+from hierspeech.pipelines.sentences import FADE_SECONDS, Sentence
 from hierspeech.pipelines.tts import TextToSpeech
 from hierspeech.pipelines.voice import Voice
 from speech.audio import BLOCK_SAMPLES, LEVEL_BLOCK, block_power, check_writable, save_blocks
@@ -118,7 +118,7 @@ def _speak(
 ) -> None:
     """The sentences that are not there yet, each with the pause behind it."""
     voice = tts.voice
-    rate, fade_ends = voice.sample_rate, voice.description.recordings == "levelled"
+    rate, fade_ends = voice.sample_rate, tts.fade_ends
     last = len(sentences) - 1
     first = partial.count("spoken")
     if progress:

@@ -1,13 +1,8 @@
-"""Text into sentences of phoneme ids, and spoken sentences into one wav: what speaking needs beside models, without torch.
-
-Shapes: T samples.
-"""
+"""Text into sentences of phoneme ids, as one voice reads it, without torch: exported voices read like this too."""
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-import numpy as np
 
 from speech.text.chunking import Piece, is_divider, split_text, stronger
 from speech.text.frontend import text_to_phonemes
@@ -92,29 +87,3 @@ def nothing_to_say(text: str, language: str) -> ValueError:
     """What is raised for a text without anything that can be spoken."""
     shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
     return ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
-
-
-def join(pieces: list[np.ndarray], pauses: list[int], fade_samples: int, fade_ends: bool) -> np.ndarray:
-    """Pieces [T] -> one wav, with linear fades at the joints, at both ends too if wanted.
-
-    `pauses` are the samples of silence after each piece; that of the last one is left out.
-    """
-    joined: list[np.ndarray] = []
-    for index, piece in enumerate(pieces):
-        last = index == len(pieces) - 1
-        joined.append(fade(piece, fade_samples, index > 0 or fade_ends, not last or fade_ends))
-        if not last:
-            joined.append(np.zeros(pauses[index], np.float32))
-    return np.concatenate(joined)
-
-
-def fade(piece: np.ndarray, fade_samples: int, at_start: bool, at_end: bool) -> np.ndarray:
-    """A copy of piece [T] that rises from silence and falls back to it, linearly, where wanted."""
-    wav = piece.copy()
-    n_samples = min(fade_samples, len(wav) // 2)
-    ramp = np.arange(1, n_samples + 1, dtype=np.float32) / (n_samples + 1)
-    if at_start:
-        wav[:n_samples] *= ramp
-    if at_end:
-        wav[len(wav) - n_samples :] *= ramp[::-1]
-    return wav

@@ -15,14 +15,13 @@ from torch import Tensor
 
 from hierspeech.pipelines.arguments import NOISE_SCALES, SPEEDS, check_range, pick_seed, piece_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
-from hierspeech.pipelines.pauses import pause_samples
+from hierspeech.pipelines.pauses import join, pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.sentences import (
     FADE_SECONDS,
     NEUTRAL_PITCH,
     Sentence,
     TextReader,
-    join,
     nothing_to_say,
 )
 from hierspeech.pipelines.stream_text import stream_pieces
@@ -32,7 +31,10 @@ from ttv.languages import tokenizer_of
 from ttv.output import TTVOutput
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from hierspeech.pipelines.batches import BatchItem, BatchResult
+    from hierspeech.pipelines.long_text import Written
 
 
 class TextToSpeech:
@@ -125,7 +127,7 @@ class TextToSpeech:
         """Spoken sentences [T] -> one Speech, with the pauses that stand between them in the text."""
         rate = self.voice.sample_rate
         pauses = [pause_samples(sentence.border, speed, rate) for sentence in sentences]
-        wav = join(pieces, pauses, int(FADE_SECONDS * rate), self._fade_ends)
+        wav = join(pieces, pauses, int(FADE_SECONDS * rate), self.fade_ends)
         return finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
 
     def stream(
@@ -199,13 +201,14 @@ class TextToSpeech:
                 z,
                 out.log_f0,
                 pause_samples=0 if before is None else pause_samples(before.border, speed, rate),
-                fade_in=fade_samples if index or self._fade_ends else 0,
-                fade_out=lambda: fade_samples if parts.more() or self._fade_ends else 0,
+                fade_in=fade_samples if index or self.fade_ends else 0,
+                fade_out=lambda: fade_samples if parts.more() or self.fade_ends else 0,
             )
             before = sentence
 
     @property
-    def _fade_ends(self) -> bool:
+    def fade_ends(self) -> bool:
+        """Whether speech begins and ends with a fade."""
         # A published voice gives the samples of its models untouched. Ours fades in and out besides, so that players do
         # not click where a model begins or ends with sound.
         return self.voice.description.recordings == "levelled"
@@ -230,6 +233,19 @@ class TextToSpeech:
         check_output_rate(output_sample_rate)
         self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
         return noise_scale, noise_scale_vc, level
+
+    def speak_to_file(
+        self, text: str, path: "str | PathLike", reference: Reference = None, **options
+    ) -> "Written":
+        """Speaks a text of any length into a sound file, in constant memory; after an interrupt the same call goes on.
+
+        Args:
+            options: the fields of `SpeakingOptions`; the file holds what a call with the same ones gives.
+        """
+        from hierspeech.pipelines.long_text import speak_to_file
+        from hierspeech.pipelines.options import SpeakingOptions
+
+        return speak_to_file(self, text, path, reference, SpeakingOptions(**options))
 
     def batch(
         self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options

@@ -32,7 +32,8 @@ constexpr int LANES = 4, OUT_ROWS = 4;
 #endif
 template <class T> static inline T least(T a, T b) { return a < b ? a : b; }
 template <class T> static inline T most(T a, T b) { return a < b ? b : a; }
-template <class T> static inline void fill(T* from, T* to, T value) { for (; from < to; ++from) *from = value; }
+template <class T> struct Same { typedef T type; };
+template <class T> static inline void fill(T* from, T* to, typename Same<T>::type value) { for (; from < to; ++from) *from = value; }
 
 constexpr int TIME_VECTORS = 3;
 constexpr int REACH = 5;          // samples that the activation looks at on each side
@@ -47,7 +48,7 @@ struct Taps { float odd[6], even[6]; };  // h[2j + 1] and h[2j]
 
 constexpr int MAX_ROUNDS = 8;
 struct Activation { const float *alpha, *inverse_beta; };  // exp(alpha) and 1 / (exp(beta) + 1e-9), [C]
-struct Round { Activation first, second; const void *weight1, *weight2; const float *bias1, *bias2; int32_t dilation; };
+struct Round { Activation first, second; const void *weight1, *weight2; const float *bias1, *bias2; int32_t dilation, bf16; };
 struct Block { const Round* rounds; int32_t n_rounds, kernel; };
 
 // ---- threads that work on one tile together; a team of one needs no barrier -------------------------------------------
@@ -166,20 +167,19 @@ static void convolve(float* out, int64_t out_stride, const typename Type::Cell* 
 // ---- one tile of one block ------------------------------------------------------------------------------------------------
 struct Shape { int channels, padded; int64_t length, stride; };
 
-template <class Type> struct Tile {
-    typedef typename Type::Cell Cell;
+struct Tile {
     Shape shape;
     int64_t origin;  // time of a row's first sample
     float *x, *y;    // [padded][stride]
-    Cell* cells;     // [padded / Type::channels][stride]
+    uint32_t* cells; // [padded / Type::channels][stride], floats or pairs
     const Taps* taps;
     Team* team;
 
     float* row(float* rows, int channel) const { return rows + channel * shape.stride - origin; }
 
     // Activation of `range` from rows of x or y into the cells, zeros around it as the convolution's padding.
-    void activate(float* rows, Activation activation, Range range, int64_t padding, int rank, float* scratch) {
-        Range mine = share({0, shape.channels}, rank, team->size, Type::channels);
+    template <class Type> void activate(float* rows, Activation activation, Range range, int64_t padding, int rank, float* scratch) {
+        Range mine = share({0, shape.channels}, rank, team->size, 2);
         for (int64_t channel = mine.begin; channel < mine.end; channel += Type::channels) {
             float *even[Type::channels], *odd[Type::channels];
             for (int i = 0; i < Type::channels; ++i) {
@@ -188,25 +188,32 @@ template <class Type> struct Tile {
                 int c = least<int>(channel + i, shape.channels - 1);  // an odd last channel meets zero weights
                 phases(row(rows, c), even[i], odd[i], range, shape.length, *taps, activation.alpha[c], activation.inverse_beta[c]);
             }
-            Cell* out = cells + channel / Type::channels * shape.stride - origin;
+            auto* out = (typename Type::Cell*)cells + channel / Type::channels * shape.stride - origin;
             for (int64_t n = range.begin; n < range.end; n += LANES) {
                 Vector values[Type::channels];
                 for (int i = 0; i < Type::channels; ++i) values[i] = down(even[i] + n, odd[i] + n, *taps);
                 Type::put(out + n, values);
             }
-            if (range.begin == 0) fill(out - padding, out, Cell(0));
-            if (range.end == shape.length) fill(out + shape.length, out + shape.length + padding + MARGIN / 2, Cell(0));
+            if (range.begin == 0) fill(out - padding, out, {});
+            if (range.end == shape.length) fill(out + shape.length, out + shape.length + padding + MARGIN / 2, {});
         }
+        // Channels that only fill up a group have zero weights; what another round left there could still be no number.
+        if (rank == 0)
+            for (int row = (shape.channels + Type::channels - 1) / Type::channels; row < shape.padded / Type::channels; ++row) {
+                auto* out = (typename Type::Cell*)cells + row * shape.stride - origin;
+                fill(out + range.begin - padding, out + range.end + padding + MARGIN / 2, {});
+            }
         team->wait();
     }
 
-    template <bool add>
+    template <class Type, bool add>
     void convolve_all(float* rows, const void* weight, const float* bias, int kernel, int64_t dilation, Range range, int rank) {
+        typedef typename Type::Cell Cell;
         const int n_cells = shape.padded / Type::channels;
         const int64_t block = TIME_VECTORS * LANES, half = (kernel - 1) / 2 * dilation;
         Range mine = share(range, rank, team->size, block);
         for (int64_t n = mine.begin; n < mine.end; n += block) {
-            const Cell* from = cells + n - origin - half;
+            const Cell* from = (const Cell*)cells + n - origin - half;
             int64_t vectors = (mine.end - n + LANES - 1) / LANES;
             for (int group = 0; group < shape.padded; group += OUT_ROWS) {
                 const Cell* packed = (const Cell*)weight + (int64_t)group * n_cells * kernel;
@@ -218,7 +225,18 @@ template <class Type> struct Tile {
         team->wait();
     }
 
-    // out[t in range] = scale * (out or 0 + block(input)); `ranges` from the output inwards: see needed().
+    // x += conv2(act2(conv1(act1(x)))): the activations over `first` and `second`, x over `after`.
+    template <class Type>
+    void run_round(const Round& round, int kernel, Range first, Range second, Range after, int rank, float* scratch) {
+        const int64_t half = (kernel - 1) / 2;
+        const Range between{most<int64_t>(0, second.begin - REACH), least(shape.length, second.end + REACH)};
+        activate<Type>(x, round.first, first, half * round.dilation, rank, scratch);
+        convolve_all<Type, false>(y, round.weight1, round.bias1, kernel, round.dilation, between, rank);
+        activate<Type>(y, round.second, second, half, rank, scratch);
+        convolve_all<Type, true>(x, round.weight2, round.bias2, kernel, 1, after, rank);
+    }
+
+    // out[t in range] = scale * (out or 0 + block(input)).
     void run(const Block& block, const float* input, float* out, int64_t row_length, Range range, bool first, float scale, int rank, float* scratch) {
         Range needs[2 * MAX_ROUNDS];  // of x before each round, of y in each round
         auto widen = [&](Range r, int64_t by) { return Range{most<int64_t>(0, r.begin - by), least(shape.length, r.end + by)}; };
@@ -230,17 +248,20 @@ template <class Type> struct Tile {
             needs[2 * i] = widen(need, half * block.rounds[i].dilation);                   // activated x
             need = widen(needs[2 * i], REACH);                                             // x
         }
-        Range mine = share({0, shape.channels}, rank, team->size, Type::channels);
+        Range mine = share({0, shape.channels}, rank, team->size, 2);
         for (int64_t c = mine.begin; c < mine.end; ++c)
             memcpy(row(x, c) + need.begin, input + c * row_length + need.begin, sizeof(float) * (need.end - need.begin));
         // each thread goes on with the channels it copied: no barrier
         for (int i = 0; i < block.n_rounds; ++i) {
             const Round& round = block.rounds[i];
-            activate(x, round.first, needs[2 * i], half * round.dilation, rank, scratch);
-            convolve_all<false>(y, round.weight1, round.bias1, block.kernel, round.dilation, widen(needs[2 * i + 1], REACH), rank);
-            activate(y, round.second, needs[2 * i + 1], half, rank, scratch);
             Range after = i + 1 < block.n_rounds ? widen(needs[2 * i + 2], REACH) : range;
-            convolve_all<true>(x, round.weight2, round.bias2, block.kernel, 1, after, rank);
+#ifdef __AVX512BF16__
+            if (round.bf16) {
+                run_round<BFloat16>(round, block.kernel, needs[2 * i], needs[2 * i + 1], after, rank, scratch);
+                continue;
+            }
+#endif
+            run_round<Float>(round, block.kernel, needs[2 * i], needs[2 * i + 1], after, rank, scratch);
         }
         for (int64_t c = mine.begin; c < mine.end; ++c) {
             float *to = out + c * row_length, *from = row(x, c);
@@ -258,7 +279,7 @@ struct Call {
     const int64_t* lengths;  // [batch] or null
     const Block* blocks;
     int64_t batch, length, tile, tiles, reach;
-    int32_t n_blocks, threads, bf16, together;
+    int32_t n_blocks, threads, together;
     Shape shape;
     Taps taps;
     Team all;
@@ -273,7 +294,8 @@ static Taps split(const float* filter) {
     return taps;
 }
 
-template <class Type> static void run_tiles(Call& call, int rank) {
+EXPORT void blocks_run(void* started, int32_t rank) {
+    Call& call = *(Call*)started;
     Team alone{1, 0, 0};
     const bool together = call.together;
     const int64_t size = call.shape.padded * call.shape.stride, set = together ? 0 : rank;
@@ -285,8 +307,8 @@ template <class Type> static void run_tiles(Call& call, int rank) {
         shape.length = call.lengths ? call.lengths[b] : call.length;
         const Range range{begin, least(begin + call.tile, shape.length)};
         if (range.begin < range.end) {
-            Tile<Type> tile{shape, begin - call.reach - REACH - 16, call.rows + set * 2 * size, call.rows + (set * 2 + 1) * size,
-                            (typename Type::Cell*)(call.cells + set * size), &call.taps, together ? &call.all : &alone};
+            Tile tile{shape, begin - call.reach - REACH - 16, call.rows + set * 2 * size, call.rows + (set * 2 + 1) * size,
+                            call.cells + set * size, &call.taps, together ? &call.all : &alone};
             for (int k = 0; k < call.n_blocks; ++k)
                 tile.run(call.blocks[k], call.x + b * row, call.out + b * row, call.length, range, k == 0, 1.f / call.n_blocks,
                          together ? rank : 0, call.scratch + rank * 4 * shape.stride);
@@ -312,7 +334,7 @@ EXPORT int32_t has_bf16() {
 // ranks 0, 1, ...; `blocks_end`. out, x [batch][channels][length]; lengths [batch] of valid samples or null; filter: the 12
 // taps. Returns null if there is not enough memory.
 EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
-                          const Block* blocks, int32_t n_blocks, const float* filter, int64_t tile, int32_t threads, int32_t bf16) {
+                          const Block* blocks, int32_t n_blocks, const float* filter, int64_t tile, int32_t threads) {
     Call* call = (Call*)calloc(1, sizeof(Call));
     if (!call) return nullptr;
     for (int b = 0; b < n_blocks; ++b) {
@@ -322,7 +344,7 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
         call->reach = most(call->reach, sum);
     }
     call->out = out, call->x = x, call->lengths = lengths, call->blocks = blocks, call->taps = split(filter);
-    call->batch = batch, call->length = length, call->n_blocks = n_blocks, call->threads = threads, call->bf16 = bf16;
+    call->batch = batch, call->length = length, call->n_blocks = n_blocks, call->threads = threads;
     call->tile = least(tile, length);
     call->tiles = (length + call->tile - 1) / call->tile;
     // All on one tile where tiles would be too few; else each thread on its own tiles.
@@ -338,12 +360,6 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
     if (call->rows && call->cells && call->scratch) return call;
     free(call->rows), free(call->cells), free(call->scratch), free(call);
     return nullptr;
-}
-EXPORT void blocks_run(void* call, int32_t rank) {
-#ifdef __AVX512BF16__
-    if (((Call*)call)->bf16) return run_tiles<BFloat16>(*(Call*)call, rank);
-#endif
-    run_tiles<Float>(*(Call*)call, rank);
 }
 EXPORT void blocks_end(void* call) {
     Call* ended = (Call*)call;

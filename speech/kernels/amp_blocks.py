@@ -17,6 +17,10 @@ TILE_BYTES = (
     400_000  # of one buffer of a tile: three of them are in use, and the second-level cache holds about 1 MB
 )
 
+# The first round of each block stays fp32 in bf16: it sees the loud low band that the published SpeechSR takes away again, and
+# makes two thirds of the noise (docs/performance_kernels.md).
+EXACT_ROUNDS = 1
+
 
 class _Activation(ctypes.Structure):
     _fields_ = [("alpha", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p)]
@@ -31,6 +35,7 @@ class _Round(ctypes.Structure):
         ("bias1", ctypes.c_void_p),
         ("bias2", ctypes.c_void_p),
         ("dilation", ctypes.c_int32),
+        ("bf16", ctypes.c_int32),
     ]
 
 
@@ -104,7 +109,6 @@ class PackedAMPBlocks:
             _pointer(self.taps),
             ctypes.c_int64(tile),
             ctypes.c_int32(threads),
-            ctypes.c_int32(self.bf16),
         )
         if not call:
             raise MemoryError(f"no memory for tiles of {tile} samples in {threads} threads")
@@ -115,18 +119,21 @@ class PackedAMPBlocks:
 
     def _block(self, block: nn.Module) -> _Block:
         rounds = zip(block.activations1, block.convs1, block.activations2, block.convs2, strict=True)
-        packed = [
-            _Round(
-                self._activation(activation1),
-                self._activation(activation2),
-                self._keep(pack_weight(conv1.weight, self.bf16)),
-                self._keep(pack_weight(conv2.weight, self.bf16)),
-                self._keep(_pad_rows(conv1.bias.detach().float())),
-                self._keep(_pad_rows(conv2.bias.detach().float())),
-                conv1.dilation[0],
+        packed = []
+        for i, (activation1, conv1, activation2, conv2) in enumerate(rounds):
+            bf16 = self.bf16 and i >= EXACT_ROUNDS
+            packed.append(
+                _Round(
+                    self._activation(activation1),
+                    self._activation(activation2),
+                    self._keep(pack_weight(conv1.weight, bf16)),
+                    self._keep(pack_weight(conv2.weight, bf16)),
+                    self._keep(_pad_rows(conv1.bias.detach().float())),
+                    self._keep(_pad_rows(conv2.bias.detach().float())),
+                    conv1.dilation[0],
+                    bf16,
+                )
             )
-            for activation1, conv1, activation2, conv2 in rounds
-        ]
         self._kept.append(rounds := (_Round * len(packed))(*packed))
         return _Block(rounds, len(packed), block.convs1[0].kernel_size[0])
 
