@@ -6,6 +6,7 @@ The voices are random, tiny and shallow, since the exporter takes time by the la
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,12 @@ from hierspeech.synthesizer.generator import AMPGeneratorConfig  # noqa: E402
 from hierspeech.synthesizer.model import FlowConfig, HierSpeech, HierSpeechConfig  # noqa: E402
 from hierspeech.synthesizer.source import SourceConfig  # noqa: E402
 from speech.audio import load_audio  # noqa: E402
+from speech.checkpoint import read_config  # noqa: E402
 from speechsr.istft_model import ISTFTSpeechSR, ISTFTSpeechSRConfig  # noqa: E402
+from speechsr.model import SpeechSR, SpeechSRConfig  # noqa: E402
 from ttv.aligned import AlignedTTV, AlignedTTVConfig  # noqa: E402
+from ttv.model import TTV, DurationConfig  # noqa: E402
+from ttv.pitch import PitchConfig  # noqa: E402
 
 TEXT = "Hello there."
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,10 +64,18 @@ def make_voice(folder: Path, family: str) -> Path:
             amp=AMPGeneratorConfig(16, [4, 80], [8, 160], kernel_sizes=[3], dilations=[1]),
         )
         HierSpeech(config).save_pretrained(folder / "synthesizer")
+        ttv = replace(
+            read_config(TTV, folder / "ttv"),
+            pitch=PitchConfig(16, [4], [4], kernel_sizes=[3], dilations=[1]),
+            duration=DurationConfig(n_flows=2),
+        )
+        TTV(ttv).save_pretrained(folder / "ttv")
     else:  # the published kind at 24 kHz, super-resolution by frames at 48 kHz
         config = ISTFTSpeechSRConfig(width=16, layers=1, from_hz=6000.0, copy_from_hz=3000.0)
         ISTFTSpeechSR(config).save_pretrained(folder / "speechsr-48000")
     (folder / "prompts").mkdir()
+    model = SpeechSR(SpeechSRConfig(3.0 if family == "official" else 1.5, 16000, 4, [3], [1]))
+    model.save_pretrained(folder / f"speechsr-{model.output_rate}")
     tts = TextToSpeech.from_pretrained(folder, device="cpu")
     tts.prompt(recording()).save(folder / "prompts/me.safetensors")
     return folder

@@ -52,6 +52,7 @@ def export_voice(
         raise ValueError(f"the export to ONNX needs the package {missing[0]}: pip install onnx onnxscript.")
     check_free(out)
     voice = load_voice(voice, "cpu")
+    description = describe(voice)
     with new_folder(out) as folder:
         names = []
         for part in parts_of(voice):
@@ -61,7 +62,7 @@ def export_voice(
             report(f"{part.name}: {path.stat().st_size / 1e6:.1f} MB")
         if voice.description.prompts:
             shutil.copytree(voice.folder / "prompts", folder / "prompts")
-        text = json.dumps(describe(voice, names), indent=2)
+        text = json.dumps({"format": FORMAT, "parts": names} | description, indent=2)
         (folder / "export.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -91,14 +92,12 @@ def export_part(part: Part, path: Path) -> None:
         )
 
 
-def describe(voice: Voice, parts: list[str]) -> dict[str, Any]:
-    """The content of export.json: the voice's description, and the constants of our pipelines that `runtime` needs."""
+def describe(voice: Voice) -> dict[str, Any]:
+    """The content of export.json besides the names of the parts: the voice's description, and the constants of our pipelines that `runtime` needs."""
     path = voice.folder / voice.description.ttv
     kind = json.loads((path / "config.json").read_text(encoding="utf-8"))["model"]
     config = read_config(TTV_MODELS[kind], path)
     return {
-        "format": FORMAT,
-        "parts": parts,
         "voice": asdict(voice.description),
         "sample_rate": voice.sample_rate,
         "text_to_vec": kind,
@@ -127,13 +126,16 @@ def _searchsorted(sorted_sequence, values, *, out_int32=False, right=False, side
 
 @contextlib.contextmanager
 def _quietly():
-    """Keeps torch's notes on its own progress and on missing torchvision from the user's terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keeps torch's notes on its own progress and on missing torchvision from the user's terminal, and its traces from logs."""
+    loggers = {
+        logging.getLogger(name): logging.getLogger(name).level for name in ("torch.onnx", "torch.__trace")
+    }
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in loggers.items():
+            logger.setLevel(level)
