@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from speech.checkpoint import Pretrained
 from speech.modules.convnext import ConvNeXtBlock
-from speechsr.model import check_scale, check_wav
+from speechsr.model import check_scale, check_wav, output_samples
 
 MAX_LOG_MAGNITUDE = 5.0  # louder than full scale; a wild frame of an untrained network stays finite
 FIRST_LOG_MAGNITUDE = -3.0  # of an untrained network's bins: about the level of quiet fricatives
@@ -131,11 +131,16 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         out = self.head(self.norm_out(x.transpose(1, 2))).transpose(1, 2).float()  # [B, 2 * made or bands, N]
         if copies:
             magnitude = (self.weights @ out.clamp(max=MAX_LOG_MAGNITUDE)).exp()  # [B, made, N]
-            high = magnitude * flattened(low, self.config.flatten)[:, self.sources]
+            parts = torch.view_as_real(
+                flattened(low, self.config.flatten)
+            )  # complex numbers cannot be picked in ONNX
+            high = magnitude * torch.view_as_complex(parts[:, self.sources])
         else:
             log_magnitude, angle = out.chunk(2, dim=1)
             high = torch.polar(log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), angle)
-        return self.synthesise(torch.cat([low, high], dim=1), int(wav.shape[-1] * self.config.scale))
+        return self.synthesise(
+            torch.cat([low, high], dim=1), output_samples(wav.shape[-1], self.config.scale)
+        )
 
     def analyse(self, wav: Tensor) -> Tensor:
         """wav [B, 1, T] -> its bins below `from_hz`, complex64 [B, kept, N], N = ceil(T / hop_length) + 1."""

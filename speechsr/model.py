@@ -71,6 +71,12 @@ def check_scale(scale: float, sample_rate: int) -> None:
         )
 
 
+def output_samples(samples: int, scale: float) -> int:
+    """int(samples * scale) in whole numbers, which exported graphs keep as a formula."""
+    numerator, denominator = float(scale).as_integer_ratio()
+    return samples * numerator // denominator
+
+
 def check_wav(wav: Tensor) -> Tensor:
     """`wav` as it is; ValueError unless its shape is [B, 1, T] with T > 0."""
     if wav.dim() != 3 or wav.shape[1] != 1 or wav.shape[2] == 0:

@@ -10,7 +10,7 @@ from tiny_voice import recording
 from hierspeech import SuperResolution, VoicePrompt
 from hierspeech.pipelines import command_line
 from hierspeech.pipelines.output import FULL_PEAK, set_level
-from hierspeech.pipelines.tts import join
+from hierspeech.pipelines.pauses import join
 from hierspeech.pipelines.voice import LEVELS, VOICES_FOLDER
 
 

@@ -6,7 +6,7 @@ import soundfile
 from tiny_voice import build_voice, recording
 
 from hierspeech import TextToSpeech, VoiceConversion
-from hierspeech.pipelines import streaming, tts
+from hierspeech.pipelines import sentences, streaming, tts
 from hierspeech.pipelines.output import OUTPUT_RATES
 from hierspeech.pipelines.stream_output import Leveller
 from hierspeech.pipelines.streaming import first_audio_seconds, window_sizes
@@ -79,9 +79,9 @@ def test_the_first_chunk_does_not_depend_on_later_text(voice, rate):
 
 def test_later_text_is_not_touched_before_the_first_chunk(lite, monkeypatch):
     seen = []
-    original = tts.text_to_phonemes
+    original = sentences.text_to_phonemes
     monkeypatch.setattr(
-        tts, "text_to_phonemes", lambda text, *rest: (seen.append(text), original(text, *rest))[1]
+        sentences, "text_to_phonemes", lambda text, *rest: (seen.append(text), original(text, *rest))[1]
     )
     pipeline = TextToSpeech.from_pretrained(lite, "cpu")
     stream = pipeline.stream(TEXT * 50, recording())

@@ -9,26 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from speech.text.frontend import Phonemes
-from speech.text.language_tags import match_language
-from speech.text.tokenizer import Encoded, Tokenizer, get_tokenizer
+from speech.text.language_tags import language_ids as language_ids  # where no torch is needed for it
+from speech.text.tokenizer import Tokenizer, get_tokenizer
 
 
 def tokenizer_of(config: Any) -> Tokenizer:
     """The tokenizer of a TTVConfig or AlignedTTVConfig, with the symbols that the model has gained."""
     return get_tokenizer(config.tokenizer, getattr(config, "symbols", ()))
-
-
-def language_ids(phonemes: Phonemes, encoded: Encoded, languages: list[str]) -> list[int] | None:
-    """The language of each of `encoded.ids` as its place in `languages` (a model's); None for a model without languages.
-
-    Raises:
-        ValueError: the model does not speak one of the languages.
-    """
-    if not languages:
-        return None
-    found = {code: match_language(code, languages) for code in dict.fromkeys(phonemes.languages)}
-    return [found[phonemes.languages[place]] for place in encoded.places]
 
 
 def check_languages(languages: list[str]) -> None:

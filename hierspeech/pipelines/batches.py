@@ -18,7 +18,8 @@ from hierspeech.pipelines.fingerprints import ReferenceFingerprints
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
-from hierspeech.pipelines.tts import NEUTRAL_PITCH, Sentence, TextToSpeech, clip_pitch
+from hierspeech.pipelines.sentences import NEUTRAL_PITCH, Sentence
+from hierspeech.pipelines.tts import TextToSpeech, clip_pitch
 from speech.masks import lengths_to_mask
 
 WINDOW_BATCHES = (

@@ -30,7 +30,8 @@ from hierspeech.pipelines.output import (
 from hierspeech.pipelines.partial import Partial
 from hierspeech.pipelines.pauses import fade, pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
-from hierspeech.pipelines.tts import FADE_SECONDS, Sentence, TextToSpeech
+from hierspeech.pipelines.sentences import FADE_SECONDS, Sentence
+from hierspeech.pipelines.tts import TextToSpeech
 from hierspeech.pipelines.voice import Voice
 from speech.audio import BLOCK_SAMPLES, LEVEL_BLOCK, block_power, check_writable, save_blocks
 

@@ -18,14 +18,17 @@ from hierspeech.pipelines.output import Speech, check_level, finish
 from hierspeech.pipelines.pauses import join, pause_samples
 from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.sentences import (
+    FADE_SECONDS,
+    NEUTRAL_PITCH,
+    Sentence,
+    TextReader,
+    nothing_to_say,
+)
 from hierspeech.pipelines.stream_text import stream_pieces
 from hierspeech.pipelines.streaming import Lookahead, StreamPiece, speak_pieces
 from hierspeech.pipelines.voice import Voice
-from speech.text.chunking import Piece, is_divider, split_text, stronger
-from speech.text.frontend import text_to_phonemes
-from speech.text.language_tags import split_languages
-from speech.text.languages import find_language
-from ttv.languages import language_ids, tokenizer_of
+from ttv.languages import tokenizer_of
 from ttv.output import TTVOutput
 
 if TYPE_CHECKING:
@@ -33,22 +36,6 @@ if TYPE_CHECKING:
 
     from hierspeech.pipelines.batches import BatchItem, BatchResult
     from hierspeech.pipelines.long_text import Written
-
-FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
-# A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
-NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
-
-
-class Sentence(list[int]):
-    """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any).
-
-    `border` is what follows it in the text, one of `speech.text.chunking.BORDERS`.
-    """
-
-    def __init__(self, ids: list[int], languages: list[int] | None = None, border: str = "sentence"):
-        super().__init__(ids)
-        self.languages = languages
-        self.border = border
 
 
 class TextToSpeech(Pipeline):
@@ -60,7 +47,15 @@ class TextToSpeech(Pipeline):
 
     def __init__(self, voice: Voice):
         super().__init__(voice)
-        self.tokenizer = tokenizer_of(voice.ttv.config)
+        description, config = voice.description, voice.ttv.config
+        self.tokenizer = tokenizer_of(config)
+        self.reader = TextReader(
+            description.language,
+            description.normalizer,
+            description.max_chars,
+            self.tokenizer,
+            config.languages,
+        )
 
     def __call__(
         self,
@@ -184,12 +179,12 @@ class TextToSpeech(Pipeline):
             level,
         ).fill_in(self.voice)
         self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
-        language = self._check_text(text, language)
+        language = self.reader.check_text(text, language)
         unknown: list[str] = []
         texts = stream_pieces(text, self.voice.description.max_chars)
-        parts = Lookahead(self._encode(texts, language, unknown))
+        parts = Lookahead(self.reader.encode_pieces(texts, language, unknown))
         if not parts.more():
-            raise _nothing_to_say(text, language)
+            raise nothing_to_say(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(options.level, prompt.peak)
         pieces = self._decodable(parts, prompt, options)
@@ -272,45 +267,7 @@ class TextToSpeech(Pipeline):
         Raises:
             ValueError: nothing to speak, or a language that is unknown or that the model does not speak.
         """
-        language = self._check_text(text, language)
-        unknown: list[str] = []
-        pieces = split_text(text, self.voice.description.max_chars)
-        spoken = [piece for piece in pieces if not is_divider(piece)]
-        # a text of nothing but dividers is read out
-        sentences = list(self._encode(spoken or pieces, language, unknown))
-        if not sentences:
-            raise _nothing_to_say(text, language)
-        return sentences, list(dict.fromkeys(unknown))
-
-    def _check_text(self, text: str, language: str | None) -> str:
-        """The language of the text's beginning; ValueError for an empty text, or a mistyped tag wherever it stands."""
-        if not text.strip():
-            raise ValueError("the text is empty, expected something to say.")
-        language = language or self.voice.description.language
-        split_languages(text, language)
-        return language
-
-    def _encode(self, pieces: Iterable[Piece], language: str, unknown: list[str]) -> Iterator[Sentence]:
-        """The pieces of a text that have anything to speak; symbols without a sound are appended to `unknown`.
-
-        The border of a sentence that was yielded grows where what follows it cannot be spoken.
-        """
-        description = self.voice.description
-        normalizer = description.normalizer if language == description.language else None
-        current = language
-        last: Sentence | None = None
-        for piece in pieces:
-            same = find_language(current).voice == find_language(language).voice
-            phonemes = text_to_phonemes(piece, current, normalizer if same else None)
-            current = split_languages(piece, current)[-1][0]  # a tag holds until the next one
-            encoded = self.tokenizer.encode(phonemes)
-            unknown += phonemes.dropped + encoded.unknown
-            if encoded.ids:
-                languages = language_ids(phonemes, encoded, self.voice.ttv.config.languages)
-                last = Sentence(encoded.ids, languages, piece.border)
-                yield last
-            elif last is not None:  # what cannot be spoken still ends its paragraph
-                last.border = stronger(last.border, piece.border)
+        return self.reader.encode(text, language)
 
     @torch.inference_mode()
     def speak(
@@ -360,11 +317,6 @@ class TextToSpeech(Pipeline):
             language_ids=None if languages is None else torch.tensor([languages], device=device),
         )
         return replace(out, log_f0=clip_pitch(out.log_f0, self.voice.description.f0_floor_hz))
-
-
-def _nothing_to_say(text: str, language: str) -> ValueError:
-    shown = text.strip() if len(text.strip()) <= 40 else text.strip()[:40] + "..."
-    return ValueError(f"the text {shown!r} has nothing that can be spoken in {language!r}.")
 
 
 def clip_pitch(log_f0: Tensor, floor_hz: float) -> Tensor:

@@ -90,7 +90,8 @@ class HarmonicSource(nn.Module):
             return voiced_wave * (pulses + self.config.noise * noise) + (1 - voiced_wave) * 0.3 * noise
 
     def _fixed_noise(self, samples: int) -> Tensor:
-        return self.noise.repeat(-(-samples // NOISE_SAMPLES))[:samples][None]
+        # rounded up by one too many: division rounds towards zero in exported graphs, so not -(-samples // ...)
+        return self.noise.repeat(samples // NOISE_SAMPLES + 1)[:samples][None]
 
     def spectrum(self, wav: Tensor) -> Tensor:
         """Real and imaginary part of the STFT, compressed: [B, T] -> [B, 2 F, T / hop_length]."""

@@ -10,8 +10,13 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import TYPE_CHECKING
 
 from speech.text.languages import LANGUAGES, find_language
+
+if TYPE_CHECKING:
+    from speech.text.frontend import Phonemes
+    from speech.text.tokenizer import Encoded
 
 _TAG = re.compile(r"<([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*)>")
 
@@ -56,6 +61,18 @@ def match_language(code: str, known: list[str]) -> int:
         if other.split("-")[0] == code.split("-")[0]:
             return place
     raise ValueError(f"the model does not speak {code!r}: its languages are {', '.join(known)}")
+
+
+def language_ids(phonemes: Phonemes, encoded: Encoded, languages: list[str]) -> list[int] | None:
+    """The language of each of `encoded.ids` as its place in `languages` (a model's); None for a model without languages.
+
+    Raises:
+        ValueError: the model does not speak one of the languages.
+    """
+    if not languages:
+        return None
+    found = {code: match_language(code, languages) for code in dict.fromkeys(phonemes.languages)}
+    return [found[phonemes.languages[place]] for place in encoded.places]
 
 
 def _canonical(code: str) -> str:
