@@ -1,6 +1,7 @@
 """SpeechSR's training: its losses, its figures, and real steps through `train.py` on generated recordings."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,15 @@ def test_a_frozen_discriminator_passes_gradients_and_takes_none():
     generator_loss(outputs).backward()
     assert wav.grad is not None and all(p.grad is None for p in discriminator.parameters())
     assert all(p.requires_grad for p in discriminator.parameters())
+
+
+def test_the_stft_floor_decides_what_is_too_quiet_to_hear():
+    torch.manual_seed(0)
+    loud, quiet = torch.randn(1, 4096), 1e-5 * torch.randn(1, 4096)
+    made, wide = quiet, 3 * quiet
+    assert multi_resolution_stft(loud, loud, [512]) == 0
+    logs = [
+        multi_resolution_stft(made, wide, [512], floor) - multi_resolution_stft(made, wide, [512], 1.0)
+        for floor in (1e-4, 1e-9)
+    ]
+    assert logs[0] == 0 and logs[1] == pytest.approx(math.log(3), rel=1e-2)
