@@ -302,11 +302,7 @@ def test_a_frozen_discriminator_passes_gradients_and_takes_none():
 
 def test_the_stft_floor_decides_what_is_too_quiet_to_hear():
     torch.manual_seed(0)
-    loud, quiet = torch.randn(1, 4096), 1e-5 * torch.randn(1, 4096)
-    made, wide = quiet, 3 * quiet
-    assert multi_resolution_stft(loud, loud, [512]) == 0
-    logs = [
-        multi_resolution_stft(made, wide, [512], floor) - multi_resolution_stft(made, wide, [512], 1.0)
-        for floor in (1e-4, 1e-9)
-    ]
-    assert logs[0] == 0 and logs[1] == pytest.approx(math.log(3), rel=1e-2)
+    quiet = 1e-5 * torch.randn(1, 4096)  # about 1e-6 in each bin
+    heard = [multi_resolution_stft(quiet, 3 * quiet, [512], floor).item() for floor in (1.0, 1e-4, 1e-9)]
+    assert heard[0] == pytest.approx(heard[1])
+    assert heard[2] - heard[0] == pytest.approx(math.log(3), rel=0.05)
