@@ -6,7 +6,7 @@
 
 Recordings of 48 kHz come to 16 kHz (and to the truth of 24 kHz) by soxr. LSD: STFT 2048/512 (1024/256 at 24 kHz), Hann, log10 of the
 power floored at 1e-8, root mean square over frequency, mean over frames, mean over recordings; "above" counts bins over 8 kHz only,
-"made" is the mean of made minus true log10 power there. "sinc" is soxr. `--time` gives the fastest of five runs over 10 s of audio.
+"made" is the mean of made minus true log10 power there. "sinc" is soxr. `--time` gives one core's time for 10 s of audio.
 DNSMOS needs `pip install speechmos onnxruntime`.
 """
 
@@ -74,13 +74,15 @@ def apply(model: torch.nn.Module | None, wav: np.ndarray, rate: int) -> np.ndarr
 
 
 def factor(model: torch.nn.Module | None, rate: int) -> float:
-    """Seconds of computing for a second of audio: the fastest of five runs over 10 s."""
+    """Seconds of one core for a second of audio: processor time, which other programs change little; the best of five runs over 10 s."""
     wav = 0.05 * np.random.default_rng(0).standard_normal(10 * NARROW).astype(np.float32)
-    taken = []
-    for _ in range(6 if model is None or hasattr(model, "at_rate") else 2):
-        begin = time.perf_counter()
+    threads, taken = torch.get_num_threads(), []
+    torch.set_num_threads(1)  # threads that wait for one another count as busy
+    for _ in range(6 if model is None or hasattr(model, "at_rate") else 3):
+        begin = time.process_time()
         apply(model, wav, rate)
-        taken.append(time.perf_counter() - begin)
+        taken.append(time.process_time() - begin)
+    torch.set_num_threads(threads)
     return min(taken[1:]) / 10
 
 
@@ -89,7 +91,7 @@ def compare(
 ) -> None:
     """Prints a row for each model."""
     print(
-        f"{len(paths)} recordings\n| model | weights | LSD | above 8 kHz | made - true | time / duration |\n|---|---|---|---|---|---|"
+        f"{len(paths)} recordings\n| model | weights | LSD | above 8 kHz | made - true | core time / duration |\n|---|---|---|---|---|---|"
     )
     for name, model in models.items():
         rows = []

@@ -112,7 +112,7 @@ def lj(corpus: Path, teacher: SpeechSR, gains: np.ndarray, out: Path) -> Iterato
 def real_recordings(corpus: Path) -> list[Path]:
     """The 48 kHz recordings of the one VCTK speaker to train on; no recording twice."""
     paths = sorted((corpus / "wideband/vctk_nuwave").glob("*.flac"))
-    return list({soundfile.info(path).frames // 100: path for path in paths}.values())
+    return list({round(soundfile.info(path).frames / 100): path for path in paths}.values())
 
 
 def real(corpus: Path, out: Path) -> Iterator[str]:
@@ -178,7 +178,8 @@ def main() -> None:
 
     def save() -> None:
         times = max(1, round(REAL_SHARE / (1 - REAL_SHARE) * len(lines) / len(real_lines)))
-        write_list(out / "train.txt", lines + real_lines * times)
+        again = [f"{k}_{text}" for k in range(1, times) for text in real_lines]  # ids are unique
+        write_list(out / "train.txt", lines + real_lines + again)
 
     spoken = [("lite", path) for path in sorted(arguments.spoken.glob("*.wav"))] if arguments.spoken else []
     vctk = utterances(corpus, "train", ["vctk"])

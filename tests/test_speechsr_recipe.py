@@ -1,6 +1,7 @@
 """SpeechSR's training: its losses, its figures, and real steps through `train.py` on generated recordings."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,11 @@ def test_a_frozen_discriminator_passes_gradients_and_takes_none():
     generator_loss(outputs).backward()
     assert wav.grad is not None and all(p.grad is None for p in discriminator.parameters())
     assert all(p.requires_grad for p in discriminator.parameters())
+
+
+def test_the_stft_floor_decides_what_is_too_quiet_to_hear():
+    torch.manual_seed(0)
+    quiet = 1e-5 * torch.randn(1, 4096)  # about 1e-6 in each bin
+    heard = [multi_resolution_stft(quiet, 3 * quiet, [512], floor).item() for floor in (1.0, 1e-4, 1e-9)]
+    assert heard[0] == pytest.approx(heard[1])
+    assert heard[2] - heard[0] == pytest.approx(math.log(3), rel=0.05)
