@@ -132,7 +132,7 @@ def _infer(
 
     from hierspeech.benchmarking.full_size import build_full_size
     from hierspeech.benchmarking.inference import Variant, measure, measure_first_audio, prepared
-    from hierspeech.benchmarking.machine import describe_machine, process_megabytes
+    from hierspeech.benchmarking.machine import OtherWork, describe_machine, process_megabytes
     from hierspeech.benchmarking.start_up import cold_seconds, load_seconds
     from hierspeech.pipelines.prompt import as_prompt
     from hierspeech.pipelines.voice import find_voice, load_voice
@@ -142,7 +142,7 @@ def _infer(
     place = build_full_size(folder / "base") if arguments.voice == "base" else find_voice(arguments.voice)
     voice = load_voice(place, arguments.device)
     start_up = {"loading the models": load_seconds(voice, rates)}
-    machine = describe_machine(voice.device)
+    machine, others = describe_machine(voice.device), OtherWork()
     switches = {
         "reference": _plain_layout(),
         "fp32": prepared(torch.float32),
@@ -168,6 +168,7 @@ def _infer(
         "rows": [vars(row) for row in rows],
         "first_audio": first,
         "start_up": start_up,
+        "other_cores": others.cores(),
         "process_peak_mb": process_megabytes(),
     }
 

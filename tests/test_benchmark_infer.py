@@ -1,6 +1,10 @@
 """benchmark.py infer: its table and JSON on a tiny voice; figures are there, not judged."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +15,7 @@ from tiny_voice import build_voice, recording
 import benchmark
 from hierspeech import VoicePrompt
 from hierspeech.benchmarking.inference import Variant, measure, prepared
-from hierspeech.benchmarking.machine import PeakMemory, describe_machine
+from hierspeech.benchmarking.machine import OtherWork, PeakMemory, describe_machine
 from hierspeech.benchmarking.table import markdown
 from hierspeech.pipelines.voice import load_voice
 
@@ -108,11 +112,34 @@ def test_memory_is_the_peak_of_the_work_alone():
         assert 80 < peak.megabytes < 300
 
 
+def test_work_of_other_processes_is_noticed_and_own_work_is_not():
+    others = OtherWork()
+    if others.cores() is None:
+        pytest.skip("the system does not tell")
+    stop = time.monotonic() + 0.5
+    while time.monotonic() < stop:
+        pass
+    alone, beside = others.cores(), OtherWork()
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        time.sleep(1.0)
+        cores = beside.cores()
+        busy.kill()
+    assert cores > 0.1
+    assert alone < os.cpu_count() - 0.2  # this process's own core is not among the others
+
+
 def test_the_machine_is_described():
     machine = describe_machine(torch.device("cpu"))
     assert machine["cpu"] and machine["cores"] >= 1 and machine["threads"] >= 1
-    figures = {"machine": machine, "rows": [], "first_audio": [], "start_up": {"loading": 1.0}}
-    assert machine["cpu"] in markdown(figures, "python benchmark.py infer")
+    figures = {
+        "machine": machine,
+        "rows": [],
+        "first_audio": [],
+        "start_up": {"loading": 1.0},
+        "other_cores": 0.25,
+    }
+    text = markdown(figures, "python benchmark.py infer")
+    assert machine["cpu"] in text and "other processes meanwhile: 0.25 cores" in text
 
 
 @pytest.mark.parametrize(

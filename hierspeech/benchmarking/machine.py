@@ -7,6 +7,7 @@ import platform
 import re
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         machine["gpu"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-    if hasattr(os, "getloadavg"):
-        machine["load_before"] = round(
-            os.getloadavg()[0], 2
-        )  # more than 0 or so: others have slowed this down
     return machine
 
 
@@ -69,6 +66,36 @@ class PeakMemory:
             self.megabytes = (torch.cuda.max_memory_allocated(self.device) - self._before) / 1e6
         elif self._before is not None:
             self.megabytes = (_status("VmHWM") - self._before) / 1e6
+
+
+class OtherWork:
+    """What other processes take of the processor meanwhile: figures of a busy machine are no figures of the program.
+
+    >>> others = OtherWork()
+    >>> ...
+    >>> others.cores()  # cores' worth of work of all other processes since then; None where the system does not tell
+    """
+
+    def __init__(self):
+        self._wall, self._start = time.monotonic(), _others_seconds()
+
+    def cores(self) -> float | None:
+        """See the class."""
+        now = _others_seconds()
+        if now is None or self._start is None:
+            return None
+        return max(0.0, (now - self._start) / max(time.monotonic() - self._wall, 1e-9))
+
+
+def _others_seconds() -> float | None:
+    """Processor seconds since the system's start that are not this process's, nor its finished children's."""
+    try:
+        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    except (OSError, ValueError):
+        return None
+    idle = fields[3] + fields[4]  # idle, and waiting for disks; guests are counted among users already
+    own = os.times()
+    return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK") - sum(own[:4])
 
 
 def process_megabytes() -> float:

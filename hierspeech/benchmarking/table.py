@@ -17,7 +17,7 @@ COLUMNS = (
 
 def markdown(figures: dict[str, Any], command: str) -> str:
     """All of one run: the command, the machine, the table of parts and totals, first audio and start-up."""
-    machine = figures["machine"]
+    machine, others = figures["machine"], figures.get("other_cores")
     described = [
         machine["cpu"],
         f"{machine['cores']} cores, {machine['threads']} threads",
@@ -25,7 +25,7 @@ def markdown(figures: dict[str, Any], command: str) -> str:
         f"torch {machine['torch']}",
         f"Python {machine['python']}",
         f"compiled kernels: {'yes' if machine['compiled_kernels'] else 'no'}",
-        f"load before: {machine.get('load_before', '?')}",
+        *([] if others is None else [f"other processes meanwhile: {others:.2f} cores"]),
     ]
     lines = [f"`{command}`", "", "; ".join(described) + ".", "", *table(figures["rows"])]
     if figures["first_audio"]:
