@@ -61,6 +61,12 @@ def _denoiser() -> type:
     return Recipe
 
 
+def _codec() -> type:
+    from spear.codec.recipe import Recipe
+
+    return Recipe
+
+
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
@@ -71,6 +77,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "speechsr": _speechsr,
     "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
+    "codec": _codec,
 }
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speech.modules.convnext import ConvNeXtBlock
+from speech.modules.istft import overlap_add
 from speech.spectrogram import AudioConfig
 
 MAX_LOG_MAGNITUDE = 5.0  # e^5 is louder than full scale; a wild frame of an untrained network stays finite
@@ -83,18 +83,5 @@ class ISTFTGenerator(nn.Module):
         return wav[:, None]
 
     def overlap_add(self, spec: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Inverse STFT whose frame k is centred on sample hop * (k + 1/2): [B, F, K] complex -> [B, hop * K].
-
-        With a mask [B, 1, K] (1 = valid) the last valid frames are scaled as if nothing followed them.
-        """
-        n_fft, hop = self.config.n_fft, self.config.hop_length
-        frames = spec.shape[-1]
-        with torch.autocast(spec.device.type, enabled=False):
-            pieces = torch.fft.irfft(spec, n=n_fft, dim=1) * self.window[:, None]  # [B, n_fft, K]
-            length = (frames - 1) * hop + n_fft
-            fold = {"output_size": (1, length), "kernel_size": (1, n_fft), "stride": (1, hop)}
-            wav = F.fold(pieces, **fold)[:, 0, 0]
-            windows = self.window.square()[None, :, None].expand(1, n_fft, frames)
-            envelope = F.fold(windows if mask is None else windows * mask, **fold)[:, 0, 0]
-            pad = (n_fft - hop) // 2
-            return wav[:, pad : length - pad] / envelope[:, pad : length - pad].clamp(min=1e-4)
+        """`speech.modules.istft.overlap_add` with this generator's frames."""
+        return overlap_add(spec, self.window, self.config.hop_length, mask)

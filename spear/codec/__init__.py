@@ -1,0 +1,1 @@
+"""Codecs: waveforms to acoustic tokens and back."""
