@@ -1,0 +1,181 @@
+"""SemanticToAcoustic: codes of a codec from semantic tokens, one step a frame, its codebooks delayed against each other.
+
+The delay pattern is MusicGen's (Copet et al. 2023) as WhisperSpeech has it (spec section 3.1): at a step, codebook i is i frames behind, so that one
+step makes one code of every codebook, and each has seen the coarser ones of its frame. The encoder looks both ways over the tokens; in cross-attention
+a token's position is that of its first frame of codes, so token and frame share a rotary phase. Beside attention, or instead of it, a step is handed
+what was encoded of its own frame: the alignment is known, and little data need not learn it. The tokens say how long the
+speech is; there is no end to predict. Shapes: batch B, tokens N, frames M, codebooks Q, codes K, steps L = M + Q - 1, width W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spear.codec.codec import CodecSpec
+from spear.layouts import Codes
+from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningConfig
+from spear.semantic_to_acoustic.inputs import check_codec, frames_of
+from speech.checkpoint import Pretrained
+from speech.modules.transformer import Transformer, TransformerConfig
+from speech.semantic.quantizer import TokenSpec
+
+
+@dataclass
+class SemanticToAcousticConfig:
+    """Sizes; `tokens` and `codec` say what the model reads and makes."""
+
+    tokens: TokenSpec = field(default_factory=TokenSpec)
+    codec: CodecSpec = field(default_factory=CodecSpec)
+    conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
+    n_codebooks: int = 8  # the first of the codec's
+    width: int = 256
+    heads: int = 4
+    kv_heads: int | None = None
+    encoder_layers: int = 2
+    layers: int = 6
+    ff_mult: float = 2.0
+    code_dim: int = 64  # of a code's vector, in and out
+    dropout: float = 0.1
+    cross_attention: bool = True
+    aligned_input: bool = True  # a step is given what was encoded of its frame
+    max_frames: int = 1500  # prompt included
+
+    def __post_init__(self):
+        if not 1 <= self.n_codebooks <= self.codec.n_codebooks:
+            raise ValueError(f"n_codebooks: expected 1 to {self.codec.n_codebooks}, got {self.n_codebooks}")
+        if not (self.cross_attention or self.aligned_input):
+            raise ValueError("cross_attention and aligned_input are off: one must carry the tokens")
+
+    def transformer(self, layers: int, causal: bool) -> TransformerConfig:
+        """The encoder's or the decoder's."""
+        return TransformerConfig(
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            layers=layers,
+            ff_mult=self.ff_mult,
+            dropout=self.dropout,
+            causal=causal,
+            cross_width=self.width if causal and self.cross_attention else None,
+        )
+
+
+class SemanticToAcoustic(nn.Module, Pretrained):
+    """tokens [B, N] and a voice -> codes [B, Q, M]."""
+
+    Config = SemanticToAcousticConfig
+
+    def __init__(self, config: SemanticToAcousticConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, levels, size = config.width, config.n_codebooks, config.codec.codebook_size
+        # the last row stands for tokens that are left out
+        self.token_embedding = nn.Embedding(config.tokens.n_tokens + 1, width)
+        self.encoder = Transformer(config.transformer(config.encoder_layers, causal=False))
+        self.conditioning = Conditioning(config.conditioning, width)
+        # K codes, start and end of every codebook; the codes' rows are the output's too
+        self.code_embedding = nn.Embedding(levels * (size + 2), config.code_dim)
+        self.code_in = nn.Linear(levels * config.code_dim, width)
+        self.decoder = Transformer(config.transformer(config.layers, causal=True))
+        self.code_out = nn.Linear(width, levels * config.code_dim)
+        self.code_bias = nn.Parameter(torch.zeros(levels, size))
+        nn.init.normal_(self.token_embedding.weight, std=0.5)
+        nn.init.normal_(self.code_embedding.weight, std=config.code_dim**-0.5)
+
+    def check_codec(self, codec: CodecSpec) -> None:
+        """Refuse a codec whose codes this model neither reads nor makes (ValueError, by name)."""
+        check_codec(self.config.codec, codec, self.config.n_codebooks)
+
+    def n_frames(self, n_tokens: Tensor | int) -> Tensor | int:
+        """Frames of codes made of so many tokens."""
+        return frames_of(n_tokens, self.config.tokens, self.config.codec)
+
+    def style(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Log-mel prompt [B, n_mels, F] -> style [B, C], to keep and hand to `generate`."""
+        return self.conditioning.vectors(mel, len(mel), mask)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        token_mask: Tensor,
+        codes: Codes,
+        style: Tensor | None = None,
+        style_mask: Tensor | None = None,
+        rows: dict[str, Tensor] | None = None,
+        keep_style: Tensor | None = None,
+        keep_tokens: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of every step, each having seen the steps before it.
+
+        Args:
+            tokens: [B, N]; token_mask: [B, N].
+            codes: frames [B, Q, M].
+            style: vectors [B, C] or prompts [B, n_mels, F] with style_mask [B, F]; None = missing.
+            rows: of the named conditions, as `Conditioning.rows` gives them.
+            keep_style, keep_tokens: bool [B]; False leaves them out, for guidance.
+        Returns:
+            [B, L, Q, K]; step s of codebook i is frame s - i (`Codes.delayed`).
+        """
+        vectors = self.conditioning.vectors(style, len(tokens), style_mask)
+        context = self.encode(tokens, token_mask, vectors, rows, keep_style, keep_tokens)
+        steps = self.embed(codes.delayed(lead=1)[..., :-1])  # [B, L, W]
+        n_steps = steps.shape[1]
+        h = self.decoder(
+            self.align(context, steps),
+            positions=torch.arange(n_steps, device=steps.device),
+            **self.cross(context, token_mask),
+        )
+        return self.logits(h)
+
+    def encode(
+        self,
+        tokens: Tensor,
+        token_mask: Tensor,
+        style: Tensor,
+        rows: dict[str, Tensor] | None = None,
+        keep_style: Tensor | None = None,
+        keep_tokens: Tensor | None = None,
+    ) -> Tensor:
+        """tokens [B, N], style [B, C] (NaN = missing) -> what the decoder looks at, [B, N, W]."""
+        if keep_tokens is not None:
+            tokens = torch.where(keep_tokens[:, None], tokens, self.config.tokens.n_tokens)
+        if keep_style is not None:
+            style = torch.where(keep_style[:, None], style, torch.nan)
+        voice = self.conditioning(style, rows)  # [B, W]
+        x = self.encoder(self.token_embedding(tokens) + voice[:, None], mask=token_mask)
+        return x + voice[:, None]
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Delayed codes [B, Q, L] with start and end ids -> [B, L, W]."""
+        size = self.config.codec.codebook_size + 2
+        places = tokens + torch.arange(tokens.shape[1], device=tokens.device)[:, None] * size
+        vectors = self.code_embedding(places)  # [B, Q, L, D]
+        return self.code_in(vectors.transpose(1, 2).flatten(2))
+
+    def align(self, context: Tensor, steps: Tensor, first: int = 0) -> Tensor:
+        """context [B, N, W], embedded steps `first` .. [B, L, W] -> the same, with what was encoded of each step's frame."""
+        if not self.config.aligned_input:
+            return steps
+        config = self.config
+        frames = torch.arange(first, first + steps.shape[1], device=steps.device)
+        places = (frames * config.tokens.rate_hz // config.codec.rate_hz).clamp(max=context.shape[1] - 1)
+        return steps + context[:, places]
+
+    def cross(self, context: Tensor, token_mask: Tensor) -> dict[str, Tensor]:
+        """The decoder's arguments for cross-attention: key positions in frames, so that they turn as their frames do."""
+        if not self.config.cross_attention:
+            return {}
+        ratio = self.config.codec.rate_hz / self.config.tokens.rate_hz
+        positions = torch.arange(context.shape[1], device=context.device) * ratio
+        return {"context": context, "context_mask": token_mask, "context_positions": positions}
+
+    def logits(self, h: Tensor) -> Tensor:
+        """[B, L, W] -> [B, L, Q, K]."""
+        levels, size = self.config.n_codebooks, self.config.codec.codebook_size
+        vectors = F.gelu(self.code_out(h)).unflatten(-1, (levels, self.config.code_dim))
+        table = self.code_embedding.weight.view(levels, size + 2, -1)[:, :size]  # [Q, K, D]
+        return torch.einsum("blqd,qkd->blqk", vectors, table) + self.code_bias
