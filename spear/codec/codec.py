@@ -56,7 +56,25 @@ def _compact(source: str | Path | None, device: str | torch.device) -> nn.Module
     return CompactCodec.from_pretrained(source, device=device).eval()
 
 
-CODECS: dict[str, Loader] = {"compact": _compact}
+def _encodec(source: str | Path | None, device: str | torch.device) -> nn.Module:
+    from spear.codec.encodec import EncodecCodec
+
+    return EncodecCodec.from_pretrained(source, device=device)
+
+
+def _encodec_vocos(source: str | Path | None, device: str | torch.device) -> nn.Module:
+    from spear.codec.encodec import EncodecCodec
+
+    inside = Path(source or "") / "vocos"  # both sets of weights in one folder
+    vocos = inside if source is not None and inside.is_dir() else None
+    return EncodecCodec.from_pretrained(source, head="vocos", vocos=vocos, device=device)
+
+
+CODECS: dict[str, Loader] = {
+    "compact": _compact,
+    "encodec-24khz": _encodec,
+    "encodec-24khz-vocos": _encodec_vocos,  # the same codes
+}
 """Name -> loader (folder or hub id or None for the usual place, device) -> codec."""
 
 
