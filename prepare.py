@@ -1,4 +1,7 @@
-"""Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md."""
+"""Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md.
+
+`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack (`prepare.py tokens --help`).
+"""
 
 from __future__ import annotations
 
@@ -17,42 +20,94 @@ STOPPED = 130  # what shells expect of a command ended by Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    make = _add_tokens if argv[:1] == ["tokens"] else _make_pack
     try:
-        corpus = CorpusOptions(args.language, _names(args.subsets), args.mic, _delimiter(args.delimiter))
-        options = PackOptions(
-            audio=AudioSettings(args.min_seconds, args.max_seconds, args.split_seconds),
-            dev_share=args.dev_share,
-            dev_by=args.dev_by,
-            shard_hours=args.shard_hours,
-            align=args.align,
-            redo=tuple(args.redo),
-            strict=args.strict,
-        )
-        recordings, dropped = read_corpus(args.corpus, args.layout, corpus)
-        if args.semantic:
-            from hierspeech.preparation.semantic import describe_encoder
-
-            name, _, source = args.semantic.partition("=")
-            options.encoder = describe_encoder(name, source or None, args.semantic_layer, args.semantic_dim)
-        elif "semantic" in options.redo:
-            raise ValueError("--redo semantic: expected --semantic too, which says by what encoder")
-        with ENGINES[args.engine](args.processes) as engine:
-            summary = prepare(args.out, recordings, dropped, options, engine)
-        if args.predicted:
-            from ttv.aligned import AlignedTTV
-            from ttv.aligned_features import add_predicted
-
-            if not add_predicted(args.out, AlignedTTV.from_pretrained(args.predicted)):
-                print("predicted: there already, nothing to do", file=sys.stderr)
+        make(argv[1:] if make is _add_tokens else argv)
     except (ValueError, OSError) as error:
         print(f"prepare.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nprepare.py: stopped; the same command goes on from here", file=sys.stderr)
         return STOPPED
-    print(table(summary))
     return 0
+
+
+def _make_pack(argv: list[str]) -> None:
+    args = _parser().parse_args(argv)
+    corpus = CorpusOptions(args.language, _names(args.subsets), args.mic, _delimiter(args.delimiter))
+    options = PackOptions(
+        audio=AudioSettings(args.min_seconds, args.max_seconds, args.split_seconds),
+        dev_share=args.dev_share,
+        dev_by=args.dev_by,
+        shard_hours=args.shard_hours,
+        align=args.align,
+        redo=tuple(args.redo),
+        strict=args.strict,
+    )
+    recordings, dropped = read_corpus(args.corpus, args.layout, corpus)
+    if args.semantic:
+        from hierspeech.preparation.semantic import describe_encoder
+
+        name, _, source = args.semantic.partition("=")
+        options.encoder = describe_encoder(name, source or None, args.semantic_layer, args.semantic_dim)
+    elif "semantic" in options.redo:
+        raise ValueError("--redo semantic: expected --semantic too, which says by what encoder")
+    with ENGINES[args.engine](args.processes) as engine:
+        summary = prepare(args.out, recordings, dropped, options, engine)
+    if args.predicted:
+        from ttv.aligned import AlignedTTV
+        from ttv.aligned_features import add_predicted
+
+        if not add_predicted(args.out, AlignedTTV.from_pretrained(args.predicted)):
+            print("predicted: there already, nothing to do", file=sys.stderr)
+    print(table(summary))
+
+
+def _add_tokens(argv: list[str]) -> None:
+    from hierspeech.preparation.tokens import add_acoustic_tokens, add_semantic_tokens, fit_tokenizer
+    from spear.tokenizers import load_tokenizer
+
+    args = _tokens_parser().parse_args(argv)
+    if not args.tokenizer and not args.codec:
+        raise ValueError("tokens: expected --tokenizer FOLDER or --codec NAME, which say by what")
+    if (args.fit or args.check) and not args.tokenizer:
+        raise ValueError("tokens: --fit and --check expect --tokenizer FOLDER too")
+    if args.tokenizer:
+        if args.fit and not (Path(args.tokenizer) / "config.json").is_file():
+            quantizer = fit_tokenizer(args.pack, args.fit, args.rate, args.levels, args.passes)
+            quantizer.save_pretrained(args.tokenizer)
+        tokenizer = load_tokenizer(args.tokenizer, args.whisper)
+        wanted = (args.fit, args.rate) if args.fit else None
+        if wanted not in (None, (tokenizer.spec.n_tokens, tokenizer.spec.rate_hz)):
+            raise ValueError(
+                f"{args.tokenizer}: holds a tokenizer of {tokenizer.spec.n_tokens} tokens at "
+                f"{tokenizer.spec.rate_hz}/s, --fit asks for {args.fit} at {args.rate}/s; name another folder"
+            )
+        if args.check:
+            _check_tokens(args, tokenizer)
+        elif not add_semantic_tokens(args.pack, tokenizer, args.redo):
+            print("semantic_tokens: there already, nothing to do", file=sys.stderr)
+    if args.codec:
+        from spear.codec.codec import load_codec
+
+        if not add_acoustic_tokens(args.pack, load_codec(args.codec), args.codebooks, args.redo):
+            print("acoustic_tokens: there already, nothing to do", file=sys.stderr)
+
+
+def _check_tokens(args: argparse.Namespace, tokenizer) -> None:
+    from spear.tokens import check_encoder, round_trip
+    from speech.packs import Pack
+
+    pack, encoder = Pack(args.pack), None
+    if args.phonetic:
+        from speech.semantic.phonetic import PhoneticEncoder
+
+        encoder = PhoneticEncoder.from_pretrained(args.phonetic)
+        check_encoder(pack, encoder)
+    split = pack.utterances.column("split")
+    dev = [index for index, name in enumerate(split) if name == "dev"] or range(len(pack))
+    print("\n".join(round_trip(pack, tokenizer, dev, encoder).lines()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +155,41 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shard-hours", type=float, default=1.0, help="most speech in a shard of the pack (default 1)"
     )
+    return parser
+
+
+def _tokens_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prepare.py tokens", description="Semantic and acoustic tokens into a pack that is there."
+    )
+    parser.add_argument("pack", type=Path, help="folder of the pack, with `semantic` for --tokenizer")
+    parser.add_argument("--tokenizer", metavar="FOLDER", help="write `semantic_tokens` by this tokenizer")
+    parser.add_argument(
+        "--fit", type=int, metavar="N", help="fit a k-means one of N tokens first, into FOLDER"
+    )
+    parser.add_argument(
+        "--rate", type=int, choices=(25, 50), default=25, help="of --fit, a second (default 25)"
+    )
+    parser.add_argument("--levels", type=int, default=1, help="of --fit: residual levels (default 1)")
+    parser.add_argument(
+        "--passes", type=int, default=10, help="of --fit: most passes over the pack (default 10)"
+    )
+    parser.add_argument(
+        "--whisper",
+        metavar="FOLDER",
+        help="frozen Whisper of a Whisper tokenizer (default: the one it names)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing: entropy, distortion and phones kept on `dev`"
+    )
+    parser.add_argument(
+        "--phonetic", metavar="FOLDER", help="of --check: the phonetic encoder that made the features"
+    )
+    parser.add_argument(
+        "--codec", metavar="NAME", help="write `acoustic_tokens`: a codec's folder, encodec-24khz"
+    )
+    parser.add_argument("--codebooks", type=int, metavar="Q", help="of --codec (default: all)")
+    parser.add_argument("--redo", action="store_true", help="replace tokens of another tokenizer or codec")
     return parser
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
@@ -17,7 +18,16 @@ from torch.nn.utils.rnn import pad_sequence
 from speech.packs import Pack
 from speech.semantic.quantizer import SemanticQuantizer, check_tokens
 
-__all__ = ["RoundTrip", "TokenUse", "check_tokens", "deduplicate", "repeat", "round_trip", "token_use"]
+__all__ = [
+    "RoundTrip",
+    "TokenUse",
+    "check_encoder",
+    "check_tokens",
+    "deduplicate",
+    "repeat",
+    "round_trip",
+    "token_use",
+]
 
 
 def deduplicate(tokens: Tensor, n_tokens: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +60,9 @@ def repeat(tokens: Tensor, durations: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: shapes that differ, or a negative duration.
     """
     if tokens.shape != durations.shape:
-        raise ValueError(f"tokens {list(tokens.shape)} and durations {list(durations.shape)}: expected one shape")
+        raise ValueError(
+            f"tokens {list(tokens.shape)} and durations {list(durations.shape)}: expected one shape"
+        )
     if durations.numel() and int(durations.min()) < 0:
         raise ValueError(f"duration {int(durations.min())}: expected 0 or more tokens")
     rows = [row.repeat_interleave(times) for row, times in zip(tokens, durations, strict=True)]
@@ -97,7 +109,9 @@ class RoundTrip:
     use: TokenUse
     tokens_a_second: float  # repeats taken out
     distortion: float  # mean squared error over the variance of the features: 0 nothing lost, 1 nothing kept
-    phones_kept: float | None  # share of frames which the encoder's classifier calls what it called them before
+    phones_kept: (
+        float | None
+    )  # share of frames which the encoder's classifier calls what it called them before
     phone_accuracy: float | None  # share of aligned frames called what the alignment says, after
     phone_accuracy_before: float | None  # and before
 
@@ -138,7 +152,7 @@ def round_trip(
     error, total, squares = 0.0, 0.0, 0.0
     kept = right = right_before = labelled = 0
     for index in indices:
-        before = torch.from_numpy(pack.read("semantic", index)[:]).float().T[None]  # [1, C, N]
+        before = torch.from_numpy(pack.read("semantic", index).astype(np.float32)).T[None]  # [1, C, N]
         if not before.shape[-1]:
             continue
         tokens = quantizer.tokens(before)
@@ -168,6 +182,24 @@ def round_trip(
         right / labelled if labelled else None,
         right_before / labelled if labelled else None,
     )
+
+
+@torch.inference_mode()
+def check_encoder(pack: Pack, encoder: nn.Module) -> None:
+    """Refuse an encoder whose features are not those of the pack, told by hearing its first utterance.
+
+    Raises:
+        ValueError: another spec, or the same spec with other weights.
+    """
+    pack.require_semantic(encoder.spec)
+    index = int(np.argmax(pack.lengths("semantic") > 0))
+    wav = torch.from_numpy(pack.read("wav", index).astype(np.float32) / 32768)[None]
+    heard = encoder(wav)[0].T
+    there = torch.from_numpy(pack.read("semantic", index).astype(np.float32))
+    if heard.shape != there.shape or float((heard - there).abs().max()) > 0.05:  # they were kept in 16 bits
+        raise ValueError(
+            f"{pack.folder}: its features were made by a {encoder.spec.name} encoder of other weights"
+        )
 
 
 def _labels(pack: Pack, index: int, frames: int) -> Tensor | None:

@@ -136,7 +136,11 @@ class SemanticQuantizer(nn.Module, Pretrained):
 
     @torch.no_grad()
     def fit(
-        self, utterances: Callable[[], Iterable[Tensor]], passes: int = 8, batch_frames: int = 65536, seed: int = 0
+        self,
+        utterances: Callable[[], Iterable[Tensor]],
+        passes: int = 8,
+        batch_frames: int = 65536,
+        seed: int = 0,
     ) -> float:
         """Make the codes of features, in several passes over them.
 
