@@ -9,7 +9,9 @@ speech is; there is no end to predict. Shapes: batch B, tokens N, frames M, code
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +19,16 @@ from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
 from spear.layouts import Codes
-from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningConfig
-from spear.semantic_to_acoustic.inputs import check_codec, frames_of
+from spear.sampling import Sampling
+from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningConfig, Values
+from spear.semantic_to_acoustic.drawing import Draws, Seed, guide
+from spear.semantic_to_acoustic.inputs import Joined, Prompt, check_codec, frames_of, join
+from speech.masks import lengths_to_mask
 from speech.checkpoint import Pretrained
 from speech.modules.transformer import Transformer, TransformerConfig
 from speech.semantic.quantizer import TokenSpec
 
+Guided = Literal["style", "tokens", "both"]
 
 @dataclass
 class SemanticToAcousticConfig:
@@ -179,3 +185,102 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         vectors = F.gelu(self.code_out(h)).unflatten(-1, (levels, self.config.code_dim))
         table = self.code_embedding.weight.view(levels, size + 2, -1)[:, :size]  # [Q, K, D]
         return torch.einsum("blqd,qkd->blqk", vectors, table) + self.code_bias
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        tokens: Tensor,
+        n_tokens: Tensor | None = None,
+        style: Tensor | None = None,
+        prompt: Prompt | None = None,
+        sampling: Sampling | None = None,
+        *,
+        style_mask: Tensor | None = None,
+        conditions: Values | None = None,
+        guided: Guided = "both",
+        steps: object = None,
+        callback: Callable[[Tensor], None] | None = None,
+        seed: Seed = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Make codes of as many frames as the tokens last; a row of a batch is what it is alone.
+
+        Args:
+            tokens: [B, N]; n_tokens: [B], None = all N.
+            style: vectors [B, C], log-mel prompts [B, n_mels, F] with style_mask [B, F], or None; one row serves all.
+            prompt: (tokens, codes) of a few seconds that the codes go on from; may differ in length with a third, the rows' token counts.
+            sampling: temperature 0 takes the likeliest; guidance 1 is plain.
+            conditions: values by name; left out, None or NaN = missing.
+            guided: what guidance goes away from: speech without this style, without these tokens, or without both.
+            steps: of the masked model; not looked at.
+            callback: called with the new codes [B, Q, m] that are finished, as soon as there are more of them; may raise to stop.
+            seed: a number (row b: seed + b) or one a row; or a `generator` for all rows.
+        Returns:
+            codes [B, Q, M], 0 behind each row's `n_frames`.
+        Raises:
+            ValueError: what `join` and `Conditioning` refuse.
+        """
+        config, sampling = self.config, sampling or Sampling()
+        limits = (config.tokens, config.codec, config.n_codebooks, config.max_frames)
+        joined = join(tokens, n_tokens, prompt, *limits)
+        batch = len(tokens)
+        draws = Draws(batch, tokens.device, seed, generator)
+        vectors = self.conditioning.vectors(style, batch, style_mask)
+        rows = self.conditioning.rows(conditions, batch)
+        is_guided = sampling.guidance != 1
+        context, mask = self._context(joined, vectors, rows, guided if is_guided else None)
+
+        known = Codes(joined.codes, joined.n_frames, config.codec.codebook_size)
+        steps_in = known.delayed(lead=1)  # [B, Q, 1 + L], column s + 1 is made at step s
+        is_open = delayed_open(joined, steps_in)
+        first = int(joined.n_known.min())
+        n_steps = steps_in.shape[-1] - 1
+        cache = self.decoder.make_cache(len(context), n_steps)
+        done = shown = int(joined.n_known.max())
+        for step in range(first, n_steps):
+            columns = steps_in[..., : step + 1] if step == first else steps_in[..., step : step + 1]
+            x = self.embed(columns if not is_guided else columns.repeat(2, 1, 1))
+            x = self.align(context, x, 0 if step == first else step)
+            cache.reach = step + 1
+            h = self.decoder(x, cache=cache, **self.cross(context, mask))
+            logits = self.logits(h[:, -1:])[:, 0].float()  # [B, Q, K]
+            drawn = draws.sample(guide(logits, sampling.guidance) if is_guided else logits, sampling)
+            steps_in[..., step + 1] = torch.where(is_open[..., step + 1], drawn, steps_in[..., step + 1])
+            done = step - config.n_codebooks + 2
+            if callback is not None and done > shown:
+                shown = done
+                callback(joined.cut(undelayed(steps_in, done), done - int(joined.n_known.max())))
+        return joined.cut(undelayed(steps_in, n_steps - config.n_codebooks + 1))
+
+    def _context(
+        self, joined: Joined, vectors: Tensor, rows: dict[str, Tensor], guided: Guided | None
+    ) -> tuple[Tensor, Tensor]:
+        """What the decoder looks at and its mask; with guidance the rows once more without what is `guided`."""
+        mask = lengths_to_mask(joined.n_tokens, joined.tokens.shape[1])
+        if guided is None:
+            return self.encode(joined.tokens, mask, vectors, rows), mask
+        if guided not in ("style", "tokens", "both"):
+            raise ValueError(f"guided: expected style, tokens or both, got {guided!r}")
+        keep = torch.arange(2 * len(mask), device=mask.device) < len(mask)
+        context = self.encode(
+            joined.tokens.repeat(2, 1),
+            mask.repeat(2, 1),
+            vectors.repeat(2, 1),
+            {name: row.repeat(2) for name, row in rows.items()},
+            keep_style=None if guided == "tokens" else keep,
+            keep_tokens=None if guided == "style" else keep,
+        )
+        return context, mask.repeat(2, 1)
+
+
+def delayed_open(joined: Joined, delayed: Tensor) -> Tensor:
+    """Which places of `delayed` [B, Q, 1 + L] are to be made: frames behind a row's prompt and before its end."""
+    levels = torch.arange(delayed.shape[1], device=delayed.device)[:, None]
+    frames = torch.arange(delayed.shape[2], device=delayed.device) - 1 - levels  # [Q, 1 + L]
+    return (frames >= joined.n_known[:, None, None]) & (frames < joined.n_frames[:, None, None])
+
+
+def undelayed(delayed: Tensor, n_frames: int) -> Tensor:
+    """The first `n_frames` of [B, Q, 1 + L], whatever ids stand there."""
+    rows = [delayed[:, q, q + 1 : q + 1 + n_frames] for q in range(delayed.shape[1])]
+    return torch.stack(rows, 1)
