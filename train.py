@@ -67,6 +67,24 @@ def _codec() -> type:
     return Recipe
 
 
+def _s2a() -> type:
+    from spear.semantic_to_acoustic.recipe import Recipe
+
+    return Recipe
+
+
+def _soundstorm() -> type:
+    from spear.semantic_to_acoustic.masked_recipe import Recipe
+
+    return Recipe
+
+
+def _toktts() -> type:
+    from spear.toktts.recipe import Recipe
+
+    return Recipe
+
+
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
@@ -78,6 +96,9 @@ RECIPES: dict[str, Callable[[], type]] = {
     "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
     "codec": _codec,
+    "s2a": _s2a,
+    "soundstorm": _soundstorm,
+    "toktts": _toktts,
 }
 
 

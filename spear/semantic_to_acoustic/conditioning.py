@@ -78,7 +78,9 @@ class ConditioningConfig:
 
     def __post_init__(self):
         if self.style is None and not self.style_channels:
-            raise ValueError("style_channels: expected the width of style vectors where no style encoder is inside")
+            raise ValueError(
+                "style_channels: expected the width of style vectors where no style encoder is inside"
+            )
         if self.style is not None and self.style_channels not in (None, self.style.out):
             raise ValueError(
                 f"style_channels: the style encoder gives {self.style.out}, got {self.style_channels}"

@@ -31,7 +31,9 @@ class DataConfig:
     max_seconds: float = 6.0
     min_seconds: float = 1.0  # of a piece that is cut short on purpose
     truncate_share: float = 0.2  # of the pieces: cut to a random length, so that short ones are known too
-    join_share: float = 0.3  # of the pieces: another recording of the speaker in front, as an acoustic prompt will be
+    join_share: float = (
+        0.3  # of the pieces: another recording of the speaker in front, as an acoustic prompt will be
+    )
     prompt_seconds: float = 3.0  # of the prompt whose mel gives the style, and of the recording in front
     style_array: str | None = None  # of a pack: style vectors [rows, C] made elsewhere
     # words in an utterance's `source` -> how often it is drawn, relative to its length
@@ -138,7 +140,11 @@ class Pieces:
         n_known = 0
         if not plain and rng.random() < self.data.join_share:
             shown, known = self._other(index, rng)
-            tokens, codes, n_known = np.concatenate([shown, tokens]), np.concatenate([known, codes], 1), known.shape[1]
+            tokens, codes, n_known = (
+                np.concatenate([shown, tokens]),
+                np.concatenate([known, codes], 1),
+                known.shape[1],
+            )
         return {
             "tokens": tokens,
             "codes": codes,
@@ -146,9 +152,7 @@ class Pieces:
             "prompt": self._prompt(index, rng),
         } | {f"row:{name}": np.array(row) for name, row in self._rows(index).items()}
 
-    def stretch(
-        self, index: int, seconds: float, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def stretch(self, index: int, seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random stretch of up to `seconds` -> tokens [N], codes [Q, M], M as many frames as the tokens last or one fewer."""
         total = self.pack.length("semantic_tokens", index)
         wanted = max(int(seconds * self.tokens.rate_hz) // self.grid * self.grid, self.grid)

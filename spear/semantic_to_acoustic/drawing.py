@@ -1,4 +1,4 @@
-"""Random draws of a batch whose rows do not depend on one another: each row has its own source, so a batch says what single clips say."""
+"""Random draws for padded rows: each row draws for its own length only, so that a row of a batch is what it is alone."""
 
 from __future__ import annotations
 
@@ -7,53 +7,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spear.sampling import Sampling, sample
+from spear.sampling import Generators, Sampling, gumbel, row_generators, sample
 
 Seed = int | Sequence[int] | None
 
 
-class Draws:
-    """Random sources of `batch` rows.
+def sources(batch: int, seed: Seed, generator: Generators) -> Generators:
+    """One source for each row of a batch where seeded, else `generator`.
 
-    Args:
-        seed: a number, from which row b has seed + b; or one for each row; None = `generator`.
-        generator: shared by the rows; None = torch's own.
+    Raises:
+        ValueError: both are given, or another number of seeds than rows.
     """
-
-    def __init__(
-        self, batch: int, device: torch.device, seed: Seed = None, generator: torch.Generator | None = None
-    ) -> None:
-        if seed is not None and generator is not None:
-            raise ValueError("seed and generator: expected one of the two")
-        if isinstance(seed, Sequence) and len(seed) != batch:
-            raise ValueError(f"seed: expected {batch} numbers, got {len(seed)}")
-        self.rows: list[torch.Generator | None] = [generator] * batch
-        if seed is not None:
-            seeds = [seed + row for row in range(batch)] if isinstance(seed, int) else seed
-            self.rows = [torch.Generator(device).manual_seed(int(number)) for number in seeds]
-        self.alike = seed is None
-
-    def sample(self, logits: Tensor, sampling: Sampling, lengths: Sequence[int] | None = None) -> Tensor:
-        """logits [B, R, V] -> ids [B, R]; with `lengths`, only so many of a row are drawn, and the rest are 0."""
-        batch, number, size = logits.shape
-        if self.alike and lengths is None:
-            return sample(logits.reshape(-1, size), sampling, self.rows[0]).view(batch, number)
-        out = logits.new_zeros((batch, number), dtype=torch.long)
-        for row, source in enumerate(self.rows):
-            length = number if lengths is None else lengths[row]
-            out[row, :length] = sample(logits[row, :length], sampling, source)
-        return out
-
-    def gumbel(self, like: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Gumbel noise of the shape of `like` [B, R], 0 behind each row's length."""
-        out = torch.zeros_like(like)
-        for row, source in enumerate(self.rows):
-            drawn = torch.rand(lengths[row], generator=source, device=like.device, dtype=like.dtype)
-            out[row, : lengths[row]] = -(-drawn.clamp(1e-9, 1 - 1e-6).log()).log()
-        return out
+    if seed is not None and generator is not None:
+        raise ValueError("seed and generator: expected one of the two, got both")
+    return generator if seed is None else row_generators(seed, batch)
 
 
-def guide(logits: Tensor, guidance: float) -> Tensor:
-    """Logits of rows with their conditions and, behind them, without [2B, ...] -> guided ones [B, ...] (classifier-free guidance)."""
-    given, free = logits.float().chunk(2)
-    return free + guidance * (given - free)
+def sample_rows(logits: Tensor, sampling: Sampling, generator: Generators, lengths: Sequence[int]) -> Tensor:
+    """logits [B, N, V] -> ids [B, N]; what is behind a row's length means nothing."""
+    if sampling.temperature == 0 or min(lengths) == logits.shape[1]:
+        return sample(logits, sampling, generator)
+    out = torch.zeros(logits.shape[:2], dtype=torch.long, device=logits.device)
+    for row, length in enumerate(lengths):
+        out[row, :length] = sample(logits[row, :length], sampling, _of(generator, row))
+    return out
+
+
+def gumbel_rows(like: Tensor, generator: Generators, lengths: Sequence[int]) -> Tensor:
+    """Gumbel noise in the shape [B, N] of `like`, 0 behind each row's length."""
+    out = torch.zeros(like.shape, device=like.device)
+    for row, length in enumerate(lengths):
+        out[row, :length] = gumbel(like[row, :length], _of(generator, row))
+    return out
+
+
+def _of(generator: Generators, row: int) -> torch.Generator | None:
+    return generator[row] if isinstance(generator, Sequence) else generator

@@ -55,7 +55,10 @@ def check_tokens(tokens: Tensor, n_tokens: Tensor | None, spec: TokenSpec) -> Te
         )
     if n_tokens is None:
         n_tokens = torch.full((len(tokens),), tokens.shape[1], device=tokens.device)
-    if n_tokens.shape != tokens.shape[:1] or not 1 <= int(n_tokens.min()) <= int(n_tokens.max()) <= tokens.shape[1]:
+    if (
+        n_tokens.shape != tokens.shape[:1]
+        or not 1 <= int(n_tokens.min()) <= int(n_tokens.max()) <= tokens.shape[1]
+    ):
         raise ValueError(
             f"n_tokens: expected a length of 1 to {tokens.shape[1]} for each of {len(tokens)} rows, got {n_tokens.tolist()}"
         )

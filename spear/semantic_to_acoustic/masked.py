@@ -9,7 +9,6 @@ those that a critic, a head on the same body, takes for recorded ones (spec sect
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
-from spear.sampling import Sampling
+from spear.sampling import Generators, Sampling, cosine_schedule, guide, least_confident
 from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningConfig, Values
-from spear.semantic_to_acoustic.drawing import Draws, Seed, guide
+from spear.semantic_to_acoustic.drawing import Seed, gumbel_rows, sample_rows, sources
 from spear.semantic_to_acoustic.inputs import Joined, Prompt, check_codec, frames_of, join
 from spear.semantic_to_acoustic.model import Guided
 from speech.checkpoint import Pretrained
@@ -79,7 +78,9 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         width, levels, size = config.width, config.n_codebooks, config.codec.codebook_size
         self.token_embedding = nn.Embedding(config.tokens.n_tokens + 1, width)  # the last row: left out
         self.conditioning = Conditioning(config.conditioning, width)
-        self.code_embedding = nn.Embedding(levels * (size + 1), config.code_dim)  # the last row of each: masked
+        self.code_embedding = nn.Embedding(
+            levels * (size + 1), config.code_dim
+        )  # the last row of each: masked
         self.code_in = nn.Linear(levels * config.code_dim, width)
         self.convs = nn.ModuleList(
             ConvNeXtBlock(width, config.expansion, config.kernel_size, width, dropout=config.dropout)
@@ -178,7 +179,9 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         levels, size = config.n_codebooks, config.codec.codebook_size
         weight = self.code_out.weight.view(levels, config.code_dim, -1)[level]  # [B, D, W]
         bias = self.code_out.bias.view(levels, -1)[level][:, None]
-        vectors = F.gelu(torch.baddbmm(bias.to(hidden.dtype), hidden, weight.transpose(1, 2).to(hidden.dtype)))
+        vectors = F.gelu(
+            torch.baddbmm(bias.to(hidden.dtype), hidden, weight.transpose(1, 2).to(hidden.dtype))
+        )
         table = self.code_embedding.weight.view(levels, size + 1, -1)[level, :size]  # [B, K, D]
         return vectors @ table.transpose(1, 2).to(vectors.dtype) + self.code_bias[level][:, None]
 
@@ -197,7 +200,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         steps: int | Sequence[int] | None = None,
         callback: Callable[[Tensor], None] | None = None,
         seed: Seed = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Tensor:
         """Make codes of as many frames as the tokens last; a row of a batch is what it is alone.
 
@@ -215,7 +218,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         passes = number_of_passes(steps, config.n_codebooks)
         limits = (config.tokens, config.codec, config.n_codebooks, config.max_frames)
         joined = join(tokens, n_tokens, prompt, *limits)
-        draws = Draws(len(tokens), tokens.device, seed, generator)
+        generator = sources(len(tokens), seed, generator)
         vectors = self.conditioning.vectors(style, len(tokens), style_mask)
         rows = self.conditioning.rows(conditions, len(tokens))
         ask = self._asker(joined, vectors, rows, guided, sampling.guidance)
@@ -231,7 +234,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
             for turn in range(number):
                 opinion = ask(codes, level, previous)
                 previous = opinion.hidden if self.recall is not None else None
-                drawn = draws.sample(opinion.logits, chosen, lengths)
+                drawn = sample_rows(opinion.logits, chosen, generator, lengths)
                 filled = torch.where(left, drawn, codes[:, level])
                 codes[:, level] = filled
                 if turn + 1 == number:
@@ -241,8 +244,9 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
                     sureness = ask(codes, level, previous).real
                 if chosen.temperature > 0:
                     chance = chosen.temperature * (1 - (turn + 1) / number)
-                    sureness = sureness + chance * draws.gumbel(sureness, lengths)
-                left = least_sure(sureness, left, masked_after(is_open.sum(1), turn, number))
+                    sureness = sureness + chance * gumbel_rows(sureness, generator, lengths)
+                masked = (is_open.sum(1) * cosine_schedule((turn + 1) / number)).floor()
+                left = least_confident(sureness.masked_fill(~left, torch.inf), masked)
                 codes[:, level] = filled.masked_fill(left, self.mask_id)
         codes = joined.cut(codes)
         if callback is not None:
@@ -274,7 +278,8 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
                 keep_tokens=keep if twice and guided != "style" else None,
                 previous=previous,
             )
-            logits = guide(opinion.logits, guidance) if twice else opinion.logits.float()
+            logits = opinion.logits.float()
+            logits = guide(*logits.chunk(2), guidance) if twice else logits
             real = None if opinion.real is None else opinion.real[:batch].float()
             return Opinion(logits, opinion.hidden, real)
 
@@ -294,15 +299,3 @@ def number_of_passes(steps: int | Sequence[int] | None, n_codebooks: int) -> lis
     if len(passes) != n_codebooks or min(passes) < 1:
         raise ValueError(f"steps: expected 1 or more for each of {n_codebooks} codebooks, got {passes}")
     return passes
-
-
-def masked_after(n_open: Tensor, turn: int, number: int) -> Tensor:
-    """How many of `n_open` [B] codes stay masked after pass `turn` of `number`: the cosine schedule, at least one made a pass."""
-    share = math.cos(math.pi / 2 * (turn + 1) / number)
-    return (n_open * share).floor().long().clamp(min=0)
-
-
-def least_sure(sureness: Tensor, left: Tensor, number: Tensor) -> Tensor:
-    """The `number` [B] places among `left` [B, M] that are least sure, [B, M]; never more than are left."""
-    ranks = sureness.masked_fill(~left, torch.inf).argsort(1, stable=True).argsort(1)
-    return left & (ranks < torch.minimum(number, left.sum(1))[:, None])

@@ -21,9 +21,13 @@ from speech.training import TrainConfig
 
 @dataclass
 class RecipeConfig:
-    first_level_share: float = 0.3  # of the rows that train the first codebook, which makes most of the speech
+    first_level_share: float = (
+        0.3  # of the rows that train the first codebook, which makes most of the speech
+    )
     prompt_share: float = 0.5  # of the rows whose first frames, up to a random one, are never masked
-    self_condition_share: float = 0.5  # of the steps with a pass before the pass, where the model has self-conditioning
+    self_condition_share: float = (
+        0.5  # of the steps with a pass before the pass, where the model has self-conditioning
+    )
     # shares of the rows that go without, so that guidance and missing values work
     drop_style: float = 0.1
     drop_tokens: float = 0.05
@@ -64,7 +68,9 @@ class Recipe:
         self.recipe = recipe
         shape = (model.tokens, model.codec, model.n_codebooks, model.max_frames, model.conditioning)
         self.pieces = Pieces(data, train, *shape)
-        model.tokens = self.pieces.tokens  # names the codebook, so that tokens of another fit are refused later
+        model.tokens = (
+            self.pieces.tokens
+        )  # names the codebook, so that tokens of another fit are refused later
         self.config = model
         self.modules: dict[str, nn.Module] = {"soundstorm": MaskedSemanticToAcoustic(model)}
         self.mel = MelSpectrogram(model.conditioning.audio)

@@ -19,16 +19,17 @@ from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
 from spear.layouts import Codes
-from spear.sampling import Sampling
+from spear.sampling import Generators, Sampling, guide
 from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningConfig, Values
-from spear.semantic_to_acoustic.drawing import Draws, Seed, guide
+from spear.semantic_to_acoustic.drawing import Seed, sample_rows, sources
 from spear.semantic_to_acoustic.inputs import Joined, Prompt, check_codec, frames_of, join
-from speech.masks import lengths_to_mask
 from speech.checkpoint import Pretrained
+from speech.masks import lengths_to_mask
 from speech.modules.transformer import Transformer, TransformerConfig
 from speech.semantic.quantizer import TokenSpec
 
 Guided = Literal["style", "tokens", "both"]
+
 
 @dataclass
 class SemanticToAcousticConfig:
@@ -131,7 +132,7 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         steps = self.embed(codes.delayed(lead=1)[..., :-1])  # [B, L, W]
         n_steps = steps.shape[1]
         h = self.decoder(
-            self.align(context, steps),
+            self.align(context, token_mask, steps),
             positions=torch.arange(n_steps, device=steps.device),
             **self.cross(context, token_mask),
         )
@@ -162,14 +163,17 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         vectors = self.code_embedding(places)  # [B, Q, L, D]
         return self.code_in(vectors.transpose(1, 2).flatten(2))
 
-    def align(self, context: Tensor, steps: Tensor, first: int = 0) -> Tensor:
+    def align(self, context: Tensor, token_mask: Tensor, steps: Tensor, first: int = 0) -> Tensor:
         """context [B, N, W], embedded steps `first` .. [B, L, W] -> the same, with what was encoded of each step's frame."""
         if not self.config.aligned_input:
             return steps
         config = self.config
         frames = torch.arange(first, first + steps.shape[1], device=steps.device)
-        places = (frames * config.tokens.rate_hz // config.codec.rate_hz).clamp(max=context.shape[1] - 1)
-        return steps + context[:, places]
+        places = frames * config.tokens.rate_hz // config.codec.rate_hz
+        places = torch.minimum(
+            places, token_mask.sum(1, keepdim=True) - 1
+        )  # [B, L]; the last steps are behind the end
+        return steps + context.gather(1, places[..., None].expand(-1, -1, context.shape[2]))
 
     def cross(self, context: Tensor, token_mask: Tensor) -> dict[str, Tensor]:
         """The decoder's arguments for cross-attention: key positions in frames, so that they turn as their frames do."""
@@ -201,7 +205,7 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         steps: object = None,
         callback: Callable[[Tensor], None] | None = None,
         seed: Seed = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Tensor:
         """Make codes of as many frames as the tokens last; a row of a batch is what it is alone.
 
@@ -214,7 +218,7 @@ class SemanticToAcoustic(nn.Module, Pretrained):
             guided: what guidance goes away from: speech without this style, without these tokens, or without both.
             steps: of the masked model; not looked at.
             callback: called with the new codes [B, Q, m] that are finished, as soon as there are more of them; may raise to stop.
-            seed: a number (row b: seed + b) or one a row; or a `generator` for all rows.
+            seed: a number (row b: seed + b) or one a row; or a `generator` for all rows, or one each.
         Returns:
             codes [B, Q, M], 0 behind each row's `n_frames`.
         Raises:
@@ -224,7 +228,7 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         limits = (config.tokens, config.codec, config.n_codebooks, config.max_frames)
         joined = join(tokens, n_tokens, prompt, *limits)
         batch = len(tokens)
-        draws = Draws(batch, tokens.device, seed, generator)
+        generator = sources(batch, seed, generator)
         vectors = self.conditioning.vectors(style, batch, style_mask)
         rows = self.conditioning.rows(conditions, batch)
         is_guided = sampling.guidance != 1
@@ -233,24 +237,27 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         known = Codes(joined.codes, joined.n_frames, config.codec.codebook_size)
         steps_in = known.delayed(lead=1)  # [B, Q, 1 + L], column s + 1 is made at step s
         is_open = delayed_open(joined, steps_in)
-        first = int(joined.n_known.min())
+        starts, levels = joined.n_known.tolist(), config.n_codebooks
+        first = min(starts)
         n_steps = steps_in.shape[-1] - 1
         cache = self.decoder.make_cache(len(context), n_steps)
-        done = shown = int(joined.n_known.max())
+        shown = max(starts)
         for step in range(first, n_steps):
             columns = steps_in[..., : step + 1] if step == first else steps_in[..., step : step + 1]
             x = self.embed(columns if not is_guided else columns.repeat(2, 1, 1))
-            x = self.align(context, x, 0 if step == first else step)
+            x = self.align(context, mask, x, 0 if step == first else step)
             cache.reach = step + 1
             h = self.decoder(x, cache=cache, **self.cross(context, mask))
             logits = self.logits(h[:, -1:])[:, 0].float()  # [B, Q, K]
-            drawn = draws.sample(guide(logits, sampling.guidance) if is_guided else logits, sampling)
+            if is_guided:
+                logits = guide(*logits.chunk(2), sampling.guidance)
+            drawn = sample_rows(logits, sampling, generator, [levels * (step >= n) for n in starts])  # [B, Q]
             steps_in[..., step + 1] = torch.where(is_open[..., step + 1], drawn, steps_in[..., step + 1])
-            done = step - config.n_codebooks + 2
+            done = step - levels + 2
             if callback is not None and done > shown:
                 shown = done
-                callback(joined.cut(undelayed(steps_in, done), done - int(joined.n_known.max())))
-        return joined.cut(undelayed(steps_in, n_steps - config.n_codebooks + 1))
+                callback(joined.cut(undelayed(steps_in, done), done - max(starts)))
+        return joined.cut(undelayed(steps_in, n_steps - levels + 1))
 
     def _context(
         self, joined: Joined, vectors: Tensor, rows: dict[str, Tensor], guided: Guided | None

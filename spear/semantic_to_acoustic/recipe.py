@@ -45,12 +45,19 @@ class Recipe:
     published = "s2a"
 
     def __init__(
-        self, model: SemanticToAcousticConfig, data: DataConfig, recipe: RecipeConfig, losses, train: TrainConfig
+        self,
+        model: SemanticToAcousticConfig,
+        data: DataConfig,
+        recipe: RecipeConfig,
+        losses,
+        train: TrainConfig,
     ):
         self.recipe = recipe
         shape = (model.tokens, model.codec, model.n_codebooks, model.max_frames, model.conditioning)
         self.pieces = Pieces(data, train, *shape)
-        model.tokens = self.pieces.tokens  # names the codebook, so that tokens of another fit are refused later
+        model.tokens = (
+            self.pieces.tokens
+        )  # names the codebook, so that tokens of another fit are refused later
         self.config = model
         self.modules: dict[str, nn.Module] = {"s2a": SemanticToAcoustic(model)}
         self.mel = MelSpectrogram(model.conditioning.audio)
@@ -142,4 +149,6 @@ def dev_batches(pieces: Pieces, device: torch.device, size: int = 16) -> Iterato
     rng = np.random.default_rng(0)
     chosen = pieces.dev[:: max(1, len(pieces.dev) // 128)]
     for first in range(0, len(chosen), size):
-        yield move(collate([pieces.example(i, rng, plain=True) for i in chosen[first : first + size]]), device)
+        yield move(
+            collate([pieces.example(i, rng, plain=True) for i in chosen[first : first + size]]), device
+        )
