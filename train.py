@@ -67,6 +67,12 @@ def _codec() -> type:
     return Recipe
 
 
+def _bridge() -> type:
+    from spear.bridge.recipe import Recipe
+
+    return Recipe
+
+
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
@@ -78,6 +84,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
     "codec": _codec,
+    "bridge": _bridge,
 }
 
 
