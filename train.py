@@ -67,6 +67,12 @@ def _codec() -> type:
     return Recipe
 
 
+def _bridge() -> type:
+    from spear.bridge.recipe import Recipe
+
+    return Recipe
+
+
 def _s2a() -> type:
     from spear.semantic_to_acoustic.recipe import Recipe
 
@@ -96,6 +102,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
     "codec": _codec,
+    "bridge": _bridge,
     "s2a": _s2a,
     "soundstorm": _soundstorm,
     "toktts": _toktts,

@@ -272,6 +272,22 @@ def test_speakers_come_as_prompts_vectors_files_or_not_at_all(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_recording_is_heard_as_its_mel_whatever_is_padded_behind_it(kind):
+    model = make(kind)
+    wav = torch.randn(2, 9600) * 0.1
+    wav[1, 6400:] = 0
+    styles = model.encode_style(wav, torch.tensor([9600, 6400]))
+    assert torch.allclose(styles[:1], model.style(model.conditioning.mel(wav[:1])), atol=1e-6)
+    assert torch.allclose(styles[1:], model.encode_style(wav[1:, :6400]), atol=0.05), (
+        "but for the last frame's edge"
+    )
+    with pytest.raises(ValueError, match="expected 320 samples or more, got 100"):
+        model.encode_style(wav[:, :100])
+    with pytest.raises(ValueError, match="no style encoder"):
+        make(kind, conditioning=ConditioningConfig(style=None, style_channels=5)).encode_style(wav)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_vectors_from_elsewhere_have_a_configured_width_and_may_be_scaled(kind):
     model = make(kind, conditioning=ConditioningConfig(style=None, style_channels=5, normalize_style=True))
     tokens, _ = some_tokens(6)

@@ -158,7 +158,7 @@ def _add(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: boo
             for place in shards:
                 note_path(place, name).unlink(missing_ok=True)
             forget_arrays(folder, [name])
-        total = float(pack.lengths("wav").sum()) / SAMPLE_RATE
+        total = _seconds(pack, source)
         with Progress(name, len(shards), total) as progress:
             for place in shards:
                 shard = Pack(place)
@@ -167,11 +167,17 @@ def _add(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: boo
                     note_path(place, name).unlink(missing_ok=True)
                     write_arrays(place, [name], rows(shard))
                     write_whole(note_path(place, name), json.dumps(own))
-                progress.add(float(shard.lengths("wav").sum()) / SAMPLE_RATE, len(shard))
+                progress.add(_seconds(shard, source), len(shard))
         if pack.index is not None:
             write_index(folder, n_shards)
             write_whole(note_path(folder, name), json.dumps(note))
     return True
+
+
+def _seconds(pack: Pack, source: str) -> float:
+    """Of speech in a pack, by the array that tokens are made from: packs of features alone have no `wav`."""
+    rate_hz = SAMPLE_RATE if source == "wav" else pack.semantic_spec["rate_hz"]
+    return float(pack.lengths(source).sum()) / rate_hz
 
 
 def _maker(note: dict) -> dict:

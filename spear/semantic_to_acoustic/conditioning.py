@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speech.masks import lengths_to_mask
 from speech.modules.style_pooling import StylePooling, StylePoolingConfig
-from speech.spectrogram import AudioConfig
+from speech.spectrogram import AudioConfig, MelSpectrogram
 
 Values = Mapping[str, Sequence[str | float | None] | Tensor | str | float | None]
 """Condition -> a value for each row, or one for all; None or NaN is missing."""
@@ -101,6 +102,7 @@ class Conditioning(nn.Module):
         super().__init__()
         self.config = config
         self.style_encoder = StylePooling(config.style) if config.style is not None else None
+        self.mel = MelSpectrogram(config.audio) if config.style is not None else None
         self.missing_style = nn.Parameter(torch.zeros(config.channels))
         self.project = nn.Linear(config.channels, width)
         self.tables = nn.ModuleDict(
@@ -147,6 +149,26 @@ class Conditioning(nn.Module):
         if self.config.normalize_style:
             style = F.normalize(style, dim=1)
         return style.expand(batch, -1)
+
+    def hear(self, wav: Tensor, n_samples: Tensor | None = None) -> Tensor:
+        """wav [B, T] at the rate of `audio` -> vectors [B, C].
+
+        Raises:
+            ValueError: there is no style encoder, or less than a frame of sound.
+        """
+        if self.mel is None:
+            raise ValueError(
+                f"this model has no style encoder, expected vectors of {self.config.channels} numbers made elsewhere"
+            )
+        mel = self.mel(wav)
+        if not mel.shape[-1]:
+            raise ValueError(
+                f"style: expected {self.config.audio.hop_length} samples or more, got {wav.shape[-1]}"
+            )
+        lengths = None if n_samples is None else n_samples // self.config.audio.hop_length
+        return self.vectors(
+            mel, len(wav), None if lengths is None else lengths_to_mask(lengths, mel.shape[-1])
+        )
 
     def rows(self, values: Values | None, batch: int) -> dict[str, Tensor]:
         """Values by name -> rows of the tables, each long [B].

@@ -105,6 +105,10 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         """Log-mel prompt [B, n_mels, F] -> style [B, C], to keep and hand to `generate`."""
         return self.conditioning.vectors(mel, len(mel), mask)
 
+    def encode_style(self, wav: Tensor, n_samples: Tensor | None = None) -> Tensor:
+        """Recordings [B, T] of `n_samples` [B] (None = all T) -> style [B, C], to keep and hand to `generate`."""
+        return self.conditioning.hear(wav, n_samples)
+
     def forward(
         self,
         tokens: Tensor,
