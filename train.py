@@ -73,6 +73,12 @@ def _bridge() -> type:
     return Recipe
 
 
+def _whisper_tokens() -> type:
+    from spear.whisper_tokens.recipe import Recipe
+
+    return Recipe
+
+
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
@@ -85,6 +91,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "denoiser": _denoiser,
     "codec": _codec,
     "bridge": _bridge,
+    "whisper_tokens": _whisper_tokens,
 }
 
 
