@@ -39,7 +39,9 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
     if dtype not in PRECISIONS.values():
         raise ValueError(f"dtype is {dtype}, expected torch.float32 or torch.bfloat16.")
     fold_weight_norm(module.eval())
-    silences: dict[nn.Module, Tensor] = {}  # models that know it say what their blocks get while nothing sounds
+    silences: dict[
+        nn.Module, Tensor
+    ] = {}  # models that know it say what their blocks get while nothing sounds
     for part in module.modules():
         if hasattr(part, "inputs_in_silence"):
             silences |= part.inputs_in_silence()

@@ -17,11 +17,6 @@ TILE_BYTES = (
     400_000  # of one buffer of a tile: three of them are in use, and the second-level cache holds about 1 MB
 )
 
-# Rounds that stay fp32 in bf16 (docs/performance_kernels.md): the first of each block, which sees the loud low band that the
-# published SpeechSR takes away again, and all of the last round of the block with the longest kernel, whose noise nothing
-# behind it takes away.
-EXACT_ROUNDS = 1
-
 
 class _Activation(ctypes.Structure):
     _fields_ = [("alpha", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p), ("rest", ctypes.c_void_p)]
@@ -60,6 +55,15 @@ def fits(blocks: nn.Module) -> bool:
         len(block.convs1) <= library().max_rounds() and block.convs1[0].kernel_size[0] % 2 == 1
         for block in blocks.blocks
     )
+
+
+def stays_fp32(number: int, last: int, longest: bool) -> bool:
+    """Whether round `number` (of 0 to `last`) of a block, the one with the longest kernel or another, is left out of bf16.
+
+    The first one sees the loud low band that the published SpeechSR takes away again; nothing takes away the noise of the last
+    one, of which the longest kernel makes the most (docs/performance_kernels.md).
+    """
+    return number == 0 or (number == last and longest)
 
 
 class PackedActivation:
@@ -131,7 +135,7 @@ class PackedAMPBlocks:
         kernel, last = block.convs1[0].kernel_size[0], len(block.convs1) - 1
         packed = []
         for i, (activation1, conv1, activation2, conv2) in enumerate(rounds):
-            bf16 = self.bf16 and i >= EXACT_ROUNDS and not (i == last and kernel == longest)
+            bf16 = self.bf16 and not stays_fp32(i, last, kernel == longest)
             rest1, after = _rest(activation1, conv1, silence)
             rest2, after = _rest(activation2, conv2, after)
             silence = None if silence is None else silence + after
@@ -167,11 +171,11 @@ def pack_weight(weight: Tensor, bf16: bool) -> Tensor:
     channels, _, kernel = weight.shape
     if not bf16:
         return weight.view(channels // rows, rows, channels, kernel).permute(0, 2, 3, 1).contiguous()
-    weight = _round_taps(weight).view(channels // rows, rows, channels // 2, 2, kernel)
+    weight = round_taps(weight).view(channels // rows, rows, channels // 2, 2, kernel)
     return weight.permute(0, 2, 4, 1, 3).contiguous()
 
 
-def _round_taps(weight: Tensor) -> Tensor:
+def round_taps(weight: Tensor) -> Tensor:
     """fp32 [C, C, K] -> bf16 such that the taps' errors add up to no more than the last one's.
 
     What one tap loses the next one makes good: loud low tones see the sum of the taps, and then nearly the exact one.
