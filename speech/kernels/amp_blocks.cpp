@@ -1,7 +1,6 @@
 // AMP blocks (BigVGAN) and their alias-free activation on a CPU: the arithmetic of speech/modules/{snake,resblocks}.py, in
 // tiles of time that stay in the cache. Built by build.py, called by amp_blocks.py: C functions without Python or torch, whose
 // threads the caller starts, so that no C++ library is needed.
-//
 // The activation is polyphase: of the doubled signal u, even samples e[n] = u[2n] and odd ones o[n] = u[2n + 1] are kept
 // apart, so that both filters are six shifted multiply-adds per phase and no vector is ever shuffled:
 //   e[n] = 2 sum_j h[2j + 1] x[n + 2 - j]      o[n] = 2 sum_j h[2j] x[n + 3 - j]
@@ -331,13 +330,11 @@ EXPORT void blocks_run(void* started, int32_t rank) {
 
 EXPORT int32_t out_rows() { return OUT_ROWS; }
 EXPORT int32_t max_rounds() { return MAX_ROUNDS; }
-EXPORT int32_t has_bf16() {
 #ifdef __AVX512BF16__
-    return 1;
+EXPORT int32_t has_bf16() { return 1; }
 #else
-    return 0;
+EXPORT int32_t has_bf16() { return 0; }
 #endif
-}
 
 EXPORT void blocks_end(void* started) {
     Call* call = (Call*)started;
