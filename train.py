@@ -73,6 +73,24 @@ def _bridge() -> type:
     return Recipe
 
 
+def _s2a() -> type:
+    from spear.semantic_to_acoustic.recipe import Recipe
+
+    return Recipe
+
+
+def _soundstorm() -> type:
+    from spear.semantic_to_acoustic.masked_recipe import Recipe
+
+    return Recipe
+
+
+def _toktts() -> type:
+    from spear.toktts.recipe import Recipe
+
+    return Recipe
+
+
 def _whisper_tokens() -> type:
     from spear.whisper_tokens.recipe import Recipe
 
@@ -91,6 +109,9 @@ RECIPES: dict[str, Callable[[], type]] = {
     "denoiser": _denoiser,
     "codec": _codec,
     "bridge": _bridge,
+    "s2a": _s2a,
+    "soundstorm": _soundstorm,
+    "toktts": _toktts,
     "whisper_tokens": _whisper_tokens,
 }
 

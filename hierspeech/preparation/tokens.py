@@ -206,7 +206,9 @@ def _add(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: boo
 
 
 def _seconds(pack: Pack, source: str) -> float:
-    return float(pack.lengths(source).sum()) / (SAMPLE_RATE if source == "wav" else 50)
+    """Of speech in a pack, by the array that tokens are made from: packs of features alone have no `wav`."""
+    rate_hz = SAMPLE_RATE if source == "wav" else pack.semantic_spec["rate_hz"]
+    return float(pack.lengths(source).sum()) / rate_hz
 
 
 def _maker(note: dict) -> dict:
