@@ -16,6 +16,7 @@ from hierspeech.evaluation.metrics.card import MetricCard, Row, Summary
 
 RESAMPLES = 2000
 LEVEL = 0.95
+BLOCK_COUNTS = 2_000_000  # of items drawn at once, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -49,28 +50,30 @@ def estimate(
 
     Args:
         rows: what the metric measured, one per item that has it.
-        summary: counts [n] -> figures, of those rows.
+        summary: counts [B, n] -> figures [B], of those rows.
     """
     if not rows:
         return {}
     n = len(rows)
-    mean = summary(np.ones(n))
-    drawn: dict[str, list[float]] = {name: [] for name in mean}
+    mean = {name: float(value[0]) for name, value in summary(np.ones((1, n))).items()}
+    drawn: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in mean}
     rng = np.random.default_rng(seed)
-    if n > 1:
-        for _ in range(resamples):
-            counts = np.bincount(rng.integers(0, n, n), minlength=n).astype(float)
-            for name, value in summary(counts).items():
-                drawn[name].append(value)
+    block = max(1, BLOCK_COUNTS // n)
+    for start in range(0, resamples if n > 1 else 0, block):
+        size = min(block, resamples - start)
+        draws = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        counts = np.bincount(draws.ravel(), minlength=n * size).reshape(size, n).astype(float)
+        for name, values in summary(counts).items():
+            drawn[name].append(values)
     estimates = {}
     for column in card.columns:
         if not math.isfinite(mean.get(column.name, math.nan)):
             continue
         own = np.array([_number(row.get(column.name)) for row in rows])
         own = own[np.isfinite(own)]
-        low, high = _interval(np.array(drawn[column.name]), len(own) or n, level)
+        low, high = _interval(np.concatenate(drawn[column.name]), len(own) or n, level)
         p5, p95 = np.percentile(own, [5, 95]).tolist() if len(own) else (None, None)
-        estimates[column.name] = Estimate(float(mean[column.name]), low, high, p5, p95, len(own) or n)
+        estimates[column.name] = Estimate(mean[column.name], low, high, p5, p95, len(own) or n)
     return estimates
 
 

@@ -265,7 +265,7 @@ def describe_run(
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version for name, version in package_versions(packages).items() if version},
-        "models": {name: models.get(name) or metrics[name].card.model for name in names},
+        "models": {name: model for name in names if (model := models.get(name) or metrics[name].card.model)},
     }
 
 

@@ -19,7 +19,9 @@ from typing import Any, Protocol
 import numpy as np
 
 Row = dict[str, Any]  # what `measure` returned for an item
-Summary = Callable[[np.ndarray], dict[str, float]]  # how often each item counts, [n] -> figures
+Summary = Callable[
+    [np.ndarray], dict[str, np.ndarray]
+]  # how often each of n items counts, [B, n] -> figures [B]
 
 
 class NotMeasured(Exception):
@@ -83,10 +85,10 @@ def mean_of_items(card: MetricCard, rows: list[Row]) -> Summary:
     known = np.isfinite(values)
     values = np.where(known, values, 0.0)
 
-    def summarise(counts: np.ndarray) -> dict[str, float]:
+    def summarise(counts: np.ndarray) -> dict[str, np.ndarray]:
         weight = counts @ known
-        means = np.divide(counts @ values, weight, out=np.full(len(weight), np.nan), where=weight > 0)
-        return {column.name: float(mean) for column, mean in zip(card.columns, means, strict=True)}
+        means = np.divide(counts @ values, weight, out=np.full(weight.shape, np.nan), where=weight > 0)
+        return {column.name: mean for column, mean in zip(card.columns, means.T, strict=True)}
 
     return summarise
 
