@@ -43,7 +43,9 @@ def read_items(
     if path.is_dir():
         items = _read_folder(path, language)
     elif path.is_file():
-        items = _read_list(path, language)
+        items = (
+            [Item(path.stem, path, language=language)] if _is_sound(path.name) else _read_list(path, language)
+        )
     else:
         raise ValueError(f"{path}: no such folder of wavs, and no such list.")
     for role, given in (("reference", references), ("target", targets)):
