@@ -72,7 +72,8 @@ def estimate(
         own = np.array([_number(row.get(column.name)) for row in rows])
         own = own[np.isfinite(own)]
         low, high = _interval(np.concatenate(drawn[column.name]), len(own) or n, level)
-        p5, p95 = np.percentile(own, [5, 95]).tolist() if len(own) else (None, None)
+        spread = len(own) > 0 and column.spread
+        p5, p95 = np.percentile(own, [5, 95]).tolist() if spread else (None, None)
         estimates[column.name] = Estimate(mean[column.name], low, high, p5, p95, len(own) or n)
     return estimates
 

@@ -19,7 +19,7 @@ from hierspeech.evaluation.items import file_digest
 from hierspeech.evaluation.metrics.card import Column
 from hierspeech.evaluation.pictures import picture, sound
 from hierspeech.evaluation.run import Evaluation
-from hierspeech.evaluation.tables import columns_of, write_text
+from hierspeech.evaluation.tables import columns_of, explanations, write_text
 
 PAGE = Path(__file__).with_name("report_page")
 ROLES = ("wav", "reference", "target")
@@ -87,7 +87,7 @@ def _data(systems: Mapping[str, Evaluation], limit: int | None, audio_rate: int 
         "cards": cards,
         "summary": {n: {c: vars(value) for c, value in e.summary.items()} for n, e in systems.items()},
         "missing": {n: e.missing for n, e in systems.items()},
-        "notes": {n: e.notes for n, e in systems.items()},
+        "explanations": explanations(systems),
         "headers": {n: e.header for n, e in systems.items()},
         "items": list(items.values()),
         "media": media,

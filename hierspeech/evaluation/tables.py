@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,11 +75,19 @@ def summary_table(systems: Systems) -> str:
             rows.append([heading(column), *cells])
     if columns:
         lines += markdown_table(rows)
+    return "\n".join([*lines, *explanations(systems)])
+
+
+def explanations(systems: Systems) -> list[str]:
+    """Why figures are missing, a sentence for each reason: "[system: ]a, b: not measured: why"."""
+    by_reason: dict[tuple[str, str], list[str]] = defaultdict(list)
+    notes = []
     for name, evaluation in systems.items():
         prefix = "" if len(systems) == 1 else f"{name}: "
-        lines += [f"{prefix}{metric} not measured: {why}" for metric, why in evaluation.missing.items()]
-        lines += [f"{prefix}{metric}: {why}" for metric, why in evaluation.notes.items()]
-    return "\n".join(lines)
+        for metric, why in evaluation.missing.items():
+            by_reason[prefix, why].append(metric)
+        notes += [f"{prefix}{metric}: {why}" for metric, why in evaluation.notes.items()]
+    return [f"{p}{', '.join(names)} not measured: {why}" for (p, why), names in by_reason.items()] + notes
 
 
 def markdown_table(rows: list[list[str]]) -> list[str]:

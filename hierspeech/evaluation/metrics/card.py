@@ -30,13 +30,17 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a metric: its name in tables (unique among all metrics), unit, direction and how to print it."""
+    """One figure of a metric: its name in tables (unique among all metrics), unit, direction and how to print it.
+
+    `spread` is False where percentiles over the items say nothing: yes or no of each item.
+    """
 
     name: str
     title: str
     unit: str
     better: str | None  # "higher", "lower", or None: neither is better in itself
     decimals: int = 2
+    spread: bool = True
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def ecapa(model: str, device: str) -> Embed:
 def _columns(name: str, title: str) -> tuple[Column, ...]:
     return (
         Column(f"sim_{name}", f"Similarity {title}", "cosine", "higher", 3),
-        Column(f"nearest_{name}", f"Own voice nearest, {title}", "%", "higher", 1),
+        Column(f"nearest_{name}", f"Own voice nearest, {title}", "%", "higher", 1, spread=False),
         Column(f"eer_{name}", f"Speaker EER {title}", "%", "lower", 2),
     )
 

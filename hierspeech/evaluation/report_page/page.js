@@ -48,16 +48,12 @@ function facts() {
 }
 
 function missing() {
-  for (const name of data.systems) {
-    const prefix = data.systems.length > 1 ? `${name}: ` : "";
-    for (const [metric, why] of Object.entries(data.missing[name])) get("missing").append(make("p", { class: "hint" }, `${prefix}${metric} not measured: ${why}.`));
-    for (const [metric, why] of Object.entries(data.notes[name])) get("missing").append(make("p", { class: "hint" }, `${prefix}${metric}: ${why}.`));
-  }
+  for (const sentence of data.explanations) get("missing").append(make("p", { class: "hint" }, sentence));
 }
 
 function player(key, label) {
   if (!key) return make("span", { class: "none" }, "–");
-  const audio = make("audio", { controls: true, preload: "none", "aria-label": label, src: data.media[key].sound });
+  const audio = make("audio", { controls: true, preload: "metadata", "aria-label": label, src: data.media[key].sound });
   audio.addEventListener("play", () => document.querySelectorAll("audio").forEach((other) => other !== audio && other.pause()));
   return audio;
 }
@@ -95,7 +91,7 @@ function version(title, key, own, targetKey) {
   if (own) {
     parts.push(make("p", { class: "values" }, data.columns.filter((column) => column.name in own.values).map((column) => `${column.title} ${show(own.values[column.name], column)} ${column.unit}`).join(" · ")));
     for (const [metric, words] of Object.entries(own.heard)) parts.push(make("p", { class: "values" }, `${metric} heard: “${words}”`));
-    for (const [metric, why] of Object.entries(own.failed)) parts.push(make("p", { class: "failed" }, `${metric} not measured: ${why}`));
+    for (const [metric, why] of Object.entries(own.failed)) if (!(metric in data.missing[title])) parts.push(make("p", { class: "failed" }, `${metric} not measured: ${why}`));
   }
   return make("div", { class: "version" }, ...parts);
 }
