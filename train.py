@@ -97,6 +97,18 @@ def _whisper_tokens() -> type:
     return Recipe
 
 
+def _t2s() -> type:
+    from spear.text_to_semantic.recipe import Recipe
+
+    return Recipe
+
+
+def _t2s_low_resource() -> type:
+    from spear.low_resource.recipe import Recipe
+
+    return Recipe
+
+
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
@@ -108,6 +120,8 @@ RECIPES: dict[str, Callable[[], type]] = {
     "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
     "codec": _codec,
+    "t2s": _t2s,
+    "t2s_low_resource": _t2s_low_resource,
     "bridge": _bridge,
     "s2a": _s2a,
     "soundstorm": _soundstorm,

@@ -43,12 +43,20 @@ def learning_rate(config: OptimizerConfig, step: int, max_steps: int) -> float:
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters of `module` that are not frozen."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if not parameters:
+    """AdamW over the parameters of `module` that are not frozen.
+
+    A module may have a method `lr_scales` that gives factors of the learning rate by parameter name (1 for those not named); parameters
+    of one factor share a group.
+    """
+    scales = module.lr_scales() if hasattr(module, "lr_scales") else {}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(scales.get(name, 1.0), []).append(parameter)
+    if not groups:
         raise ValueError(f"{type(module).__name__} has losses but no parameter that may change")
     return torch.optim.AdamW(
-        parameters,
+        [{"params": parameters, "lr_scale": scale} for scale, parameters in groups.items()],
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
@@ -60,7 +68,7 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 def update(optimizer: torch.optim.Optimizer, lr: float, grad_clip: float | None) -> tuple[Tensor, bool]:
     """Clip and step at `lr`, unless a gradient is not finite; returns (gradient norm, whether it stepped)."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, grad_clip or float("inf"))
     finite = bool(torch.isfinite(norm))

@@ -18,7 +18,7 @@ from hierspeech.pipelines.arguments import SPEEDS, check_range, pick_seed, piece
 from hierspeech.pipelines.output import Speech, check_finite, check_level, check_output_rate, finish
 from hierspeech.pipelines.pauses import join, pause_samples
 from hierspeech.pipelines.recording import prepare_source
-from hierspeech.pipelines.sentences import FADE_SECONDS, nothing_to_say
+from hierspeech.pipelines.sentences import FADE_SECONDS
 from hierspeech.pipelines.spear_prompt import (
     ENCODER_RATE,
     SpearPrompt,
@@ -28,32 +28,11 @@ from hierspeech.pipelines.spear_prompt import (
     encode_tokens,
 )
 from hierspeech.pipelines.spear_sound import Acoustics, bridge_to_wav, codes_to_wav, pick_way, tokens_to_codes
+from hierspeech.pipelines.spear_text import Reading, Text, read_texts, split_pieces
 from hierspeech.pipelines.spear_voice import DEFAULT_SPEAR_VOICE, SpearVoice, load_spear_voice
-from speech.text.chunking import BORDERS, is_divider, split_text
+from speech.text.chunking import BORDERS
 
 LEVEL = "loudness"
-
-
-@dataclass
-class Reading:
-    """How text becomes semantic tokens.
-
-    Args:
-        speaking_rate: tokens of text a second of speech; None is the voice's own.
-        temperature: 0 takes the likeliest token; None is the voice's.
-        top_k, top_p: only among the likeliest tokens.
-        guidance: above 1 the text is followed more closely; needs a model trained for it.
-        beams: above 1, beam search, which draws nothing.
-        speculate: above 0, so many tokens at once are drafted by the model's early exit.
-    """
-
-    speaking_rate: float | None = None
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    guidance: float = 1.0
-    beams: int = 1
-    speculate: int = 0
 
 
 @dataclass
@@ -100,7 +79,7 @@ class SpearTTS:
 
     def synthesize(
         self,
-        text: str | Sequence[tuple[str, str]],
+        text: Text,
         speaker: SpearReference = None,
         language: str | None = None,
         speed: float = 1.0,
@@ -133,7 +112,7 @@ class SpearTTS:
             ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
         """
         reading, acoustics, seed = self._check(reading, acoustics, speed, output_sample_rate, level, seed)
-        pieces = self._pieces(text, language)
+        pieces = split_pieces(text, self.voice.description.max_chars)
         prompt = as_spear_prompt(speaker, self.voice, sample_rate)
         spoken = []
         for index, (piece, _) in enumerate(pieces):
@@ -165,7 +144,7 @@ class SpearTTS:
         """
         reading, acoustics, seed = self._check(reading, acoustics, speed, output_sample_rate, level, seed)
         texts = list(texts)
-        pieces = [self._pieces(text, language) for text in texts]
+        pieces = [split_pieces(text, self.voice.description.max_chars) for text in texts]
         if isinstance(speaker, (list, tuple)):
             if len(speaker) != len(texts):
                 raise ValueError(
@@ -264,7 +243,7 @@ class SpearTTS:
 
     def read(
         self,
-        texts: Sequence[str | Sequence[tuple[str, str]]],
+        texts: Sequence[Text],
         language: str | None = None,
         speed: float = 1.0,
         reading: Reading | None = None,
@@ -272,53 +251,18 @@ class SpearTTS:
         continue_from: tuple[str, Tensor] | None = None,
         callback: Callable[[int, Tensor], None] | None = None,
     ) -> list[Tensor]:
-        """Texts, each short enough for the model -> semantic tokens, long [N] each.
-
-        Raises:
-            ValueError: a text longer than the model's window, or in a language that it does not speak.
-        """
-        from spear.sampling import Sampling
-        from spear.text_tokens import check_length, pad_texts
-
-        reading, config, description = reading or Reading(), self.config, self.voice.description
-        model, device = self.voice.text_to_semantic, self.voice.device
-        language = language or description.language
-        encoded = [self.text_tokenizer.encode(text, language, config.languages) for text in texts]
-        known = None
-        if continue_from is not None:
-            front = self.text_tokenizer.encode(continue_from[0], language, config.languages)
-            encoded = [front + one for one in encoded]
-            known = continue_from[1][None].to(device)
-        for text, one in zip(texts, encoded, strict=True):
-            if not one.ids:
-                raise nothing_to_say(str(text), language)
-            check_length(one.ids, config.max_text)
-        ids, languages, lengths = pad_texts(encoded)
-        rate = reading.speaking_rate if reading.speaking_rate is not None else description.speaking_rate
-        if config.rate_bins and (rate is not None or speed != 1):
-            rate = (config.typical_rate if rate is None else rate) * speed
-        elif speed != 1:
-            raise ValueError(f"speed {speed:g}: this model knows no speaking rate, expected 1.")
-        temperature = description.temperature if reading.temperature is None else reading.temperature
-        out = model.generate(
-            torch.tensor(ids, device=device),
-            torch.tensor(lengths, device=device),
-            languages=torch.tensor(languages, device=device) if config.languages else None,
-            rate=rate if config.rate_bins else None,
-            prompt=known,
-            sampling=Sampling(
-                temperature, reading.top_k or description.top_k, reading.top_p, reading.guidance
-            ),
-            seed=seeds,
-            beams=reading.beams,
-            speculate=reading.speculate,
-            callback=callback,
+        """Texts, each short enough for the model -> semantic tokens, long [N] each; see `spear_text.read_texts`."""
+        return read_texts(
+            self.voice,
+            self.text_tokenizer,
+            texts,
+            language,
+            speed,
+            reading or Reading(),
+            seeds,
+            continue_from,
+            callback,
         )
-        rows = [row.cpu() for row in out.rows()]
-        for text, row in zip(texts, rows, strict=True):
-            if not len(row):
-                raise ValueError(f"the model made no token of {str(text)[:40]!r}: expected another seed.")
-        return rows
 
     def _check(
         self,
@@ -335,18 +279,6 @@ class SpearTTS:
         acoustics = acoustics or Acoustics()
         acoustics = replace(acoustics, way=pick_way(acoustics.way, self.voice))
         return reading or Reading(), acoustics, pick_seed(seed)
-
-    def _pieces(
-        self, text: str | Sequence[tuple[str, str]], language: str | None
-    ) -> list[tuple[str | Sequence[tuple[str, str]], str]]:
-        """Pieces that the model can read, with what stands between each and the next."""
-        if not isinstance(text, str):
-            return [(list(text), "sentence")]
-        if not text.strip():
-            raise ValueError("the text is empty, expected something to say.")
-        pieces = split_text(text, self.voice.description.max_chars)
-        spoken = [piece for piece in pieces if not is_divider(piece)]
-        return [(str(piece), piece.border) for piece in spoken or pieces]
 
     def _windows(self, tokens: Tensor) -> list[Tensor]:
         """Tokens [N] in stretches that the acoustic models hold beside a prompt."""

@@ -201,7 +201,7 @@ class TextToSemantic(nn.Module, Pretrained):
             target: [B, N], n_target: [B]; the end is added here.
             languages: rows [B, S] of the model's languages, or vectors [B, S, W] or [B, W].
             rate: text tokens a second of speech [B], NaN = not given.
-            durations: semantic tokens that each text token lasts [B, S]; None = as predicted.
+            durations: semantic tokens that each text token lasts [B, S]; None, or NaN in places = as predicted.
             stretch: target tokens for each source token [B], of the other ways than text -> semantic.
             keep_source: bool [B], False hides the source (guidance is learnt so).
             hidden_inputs: bool [B, N], True hides a token of the target from the decoder: those a masked model learns to fill in;
@@ -262,8 +262,10 @@ class TextToSemantic(nn.Module, Pretrained):
         if kind == TEXT and self.durations is not None:
             condition = None if self.rates is None else self.rates(_given(rate, x))
             log_durations = self.durations(context, condition)[:, :-1]
-            if durations is None:
-                durations = torch.expm1(log_durations.float()).clamp(min=0)
+            predicted = torch.expm1(log_durations.float()).clamp(min=0)
+            durations = (
+                predicted if durations is None else torch.where(durations.isnan(), predicted, durations)
+            )
         return Encoded(context, mask, self._positions(kind, mask, rate, durations, stretch), log_durations)
 
     def embed(self, ids: Tensor, kind: str, rate: Tensor | None = None, runs: Tensor | None = None) -> Tensor:
