@@ -15,6 +15,10 @@ trained on per second.
 part by part and in all, in variants that take turns too: `reference` (the plain eager layout that tests compare with), `fp32`
 and `bf16` (what `prepare_for_inference` makes of it). `base` is the published size with random weights. RTF is seconds of work
 per second of audio; "difference" and "LSD" compare the wave with the first variant's.
+
+`python benchmark.py compare` puts whole systems side by side (ours, other people's, floors and ceilings); docs/benchmark/ has an example:
+
+    python benchmark.py compare --protocol offline --systems hierspeech,spear,espeak --out DIR
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hierspeech.benchmarking.compare_command import add_compare
 from hierspeech.pipelines.command_line import Parser, run, say
 
 if TYPE_CHECKING:
@@ -65,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     train.add_argument("--json", metavar="FILE", help="the figures too")
     train.set_defaults(work=work)
     _add_infer(commands)
+    add_compare(commands)
     line = sys.argv[1:] if argv is None else argv
 
     def start(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ ALLOWED = {
     "hierspeech.pipelines": {"speech"} | MODELS,
     "hierspeech.official": {"speech", "hierspeech.pipelines"} | MODELS,  # it writes voice folders
     "hierspeech.export": {"speech", "hierspeech.pipelines"} | MODELS,
-    "hierspeech.benchmarking": {"speech", "hierspeech.pipelines"} | MODELS,
+    "hierspeech.benchmarking": {"speech", "hierspeech.pipelines", "hierspeech.evaluation"} | MODELS,
     "hierspeech.web": {"speech", "hierspeech.pipelines"},
     "hierspeech": {"speech", "hierspeech.pipelines"},  # hierspeech/__init__.py: the public API
 }

@@ -35,6 +35,7 @@ class Protocol:
         voices: layout "sentences": names of saved prompts of `voice`, in turn.
         voice: layout "sentences": the voice whose prompts these are, and which speaks the references.
         reference_text: layout "sentences": what the references say; not among the sentences.
+        own_text: what every system says once in each voice besides, for the similarity to its own voice; "" leaves that out.
         per_speaker: utterances picked of each speaker of a corpus. speakers: picked of a corpus.
         reference_seconds: shortest and longest reference. source_seconds: the same of what is spoken or converted.
         input_rate: task "upsample": what the sources are brought to, in Hz. output_rate: what comes out.
@@ -53,6 +54,7 @@ class Protocol:
     voices: list[str] = field(default_factory=list)
     voice: str = "lite"
     reference_text: str = ""
+    own_text: str = ""
     language: str = "en-us"
     per_speaker: int | None = None
     speakers: int | None = None
