@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +205,10 @@ def with_narrow_source(utterance: Utterance, rate: int, folder: Path) -> Utteran
 
 def _version() -> str:
     """Of this package, with the commit where it is a working copy."""
-    from hierspeech import __version__
-
+    try:
+        version = metadata.version("hierspeech")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
     try:
         commit = subprocess.run(
             ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],
@@ -214,5 +217,5 @@ def _version() -> str:
             timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return __version__
-    return f"{__version__} ({commit.stdout.strip()})" if commit.returncode == 0 else __version__
+        return version
+    return f"{version} (commit {commit.stdout.strip()})" if commit.returncode == 0 else version

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hierspeech.benchmarking.systems.contract import (
@@ -43,6 +44,8 @@ class TransformersSystem:
         """`kind`.from_pretrained(name); `Missing` where this transformers has no such class or the weights are absent."""
         if not hasattr(self.transformers, kind):
             raise Missing(f"transformers {self.transformers.__version__} has no {kind}")
+        if name is not None and (Path(name).is_absolute() or name.count("/") > 1) and not Path(name).is_dir():
+            raise Missing(f"{name} cannot be loaded (there is no such folder)")
         try:
             return getattr(self.transformers, kind).from_pretrained(name)
         except (OSError, ImportError) as error:
@@ -171,7 +174,14 @@ class Dia(TransformersSystem):
         packages=("transformers", "torch"),
     )
     classes = ("DiaProcessor", "DiaForConditionalGeneration")
-    drawing = {"max_new_tokens": 3072, "guidance_scale": 3.0, "temperature": 1.8, "top_p": 0.9, "top_k": 45}
+    drawing = {
+        "do_sample": True,
+        "max_new_tokens": 3072,
+        "guidance_scale": 3.0,
+        "temperature": 1.8,
+        "top_p": 0.9,
+        "top_k": 45,
+    }
 
     def synthesize(self, request: Request) -> Sound:
         """Goes on from the reference where its words are known."""
@@ -229,7 +239,7 @@ class PocketTTS(TransformersSystem):
         name="pocket-tts",
         kind="continuous latent LM, flow",
         licence="MIT (code), CC BY 4.0 (gated weights)",
-        install='pip install "transformers>=5.20", and its weights: hf auth login; hf download kyutai/pocket-tts, or run with --download',
+        install='pip install "transformers>=5.23", and its weights: hf auth login; hf download kyutai/pocket-tts, or run with --download',
         model="kyutai/pocket-tts",
         source="https://github.com/kyutai-labs/pocket-tts",
         packages=("transformers", "torch"),

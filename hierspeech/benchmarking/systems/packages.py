@@ -2,7 +2,8 @@
 
     python -m venv f5; f5/bin/pip install f5-tts; ... compare --systems f5-tts --env f5-tts=f5/bin/python --download
 
-Written against the packages' documented calls; none of them could be run where this was written.
+Written against f5-tts 1.1.22, coqui-tts 0.28.0, kokoro 0.9.4, WhisperSpeech 0.8.9 as published and CosyVoice's documentation; without
+their weights, none of them could be run where this was written.
 """
 
 from __future__ import annotations
@@ -72,11 +73,9 @@ class XTTS:
         """Loads the model; its package has a downloader of its own, which is kept from starting unasked."""
         api = require("TTS.api", self.card)
         if os.environ.get("HIERSPEECH_DOWNLOAD") != "1":
-            folders = require("TTS.utils.generic_utils", self.card)
-            place = getattr(folders, "get_user_data_dir", lambda name: Path.home() / ".local/share" / name)(
-                "tts"
-            )
-            if not (Path(place) / self.name.replace("/", "--")).is_dir():
+            # `trainer` comes with coqui-tts, and its folder is where that looks
+            place = Path(require("trainer.io", self.card).get_user_data_dir("tts"))
+            if not (place / self.name.replace("/", "--")).is_dir():
                 raise Missing(f"the weights of {self.name} are not in {place}")
         self.api = api.TTS(self.name).to(device)
 
@@ -216,6 +215,8 @@ class WhisperSpeech:
         """Loads both models and the vocoder."""
         pipeline = require("whisperspeech.pipeline", self.card)
         self.api = _weights(lambda: pipeline.Pipeline(s2a_ref=self.name, device=device), self.name)
+        if not (hasattr(self.api, "t2s") and hasattr(self.api, "s2a")):  # it prints why, and goes on
+            raise Missing(f"{self.name}: the package could not load its models")
 
     def synthesize(self, request: Request) -> Sound:
         """Speaks."""
