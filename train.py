@@ -91,6 +91,12 @@ def _toktts() -> type:
     return Recipe
 
 
+def _whisper_tokens() -> type:
+    from spear.whisper_tokens.recipe import Recipe
+
+    return Recipe
+
+
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
@@ -106,6 +112,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "s2a": _s2a,
     "soundstorm": _soundstorm,
     "toktts": _toktts,
+    "whisper_tokens": _whisper_tokens,
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from speech.text.language_tags import language_ids, match_language, split_languages
+from speech.text.language_tags import match_language, split_languages
 from speech.text.phones import BEGIN, ENDS, PAD, PAUSES, WORD
 from speech.text.tokenizer import get_tokenizer
 
@@ -123,7 +123,8 @@ class PhonemeTokenizer:
         """Ids of phonemes; plain strings (not of `text_to_phonemes`) are taken to be in the first language."""
         encoded = self.tokenizer.encode(phonemes)
         if languages and getattr(phonemes, "languages", None):
-            places = language_ids(phonemes, encoded, expand_languages(languages))
+            found = {code: language_place(code, languages) for code in dict.fromkeys(phonemes.languages)}
+            places = [found[phonemes.languages[place]] for place in encoded.places]
         else:
             places = [0] * len(encoded.ids)
         return TextTokens(list(encoded.ids), places)

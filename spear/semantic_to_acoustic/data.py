@@ -35,6 +35,8 @@ class DataConfig:
         0.3  # of the pieces: another recording of the speaker in front, as an acoustic prompt will be
     )
     prompt_seconds: float = 3.0  # of the prompt whose mel gives the style, and of the recording in front
+    # share of the pieces whose tokens are those of text-to-vec's features of the same words (`predicted_tokens`), as text to semantic says them
+    predicted_rate: float = 0.0
     style_array: str | None = None  # of a pack: style vectors [rows, C] made elsewhere
     # words in an utterance's `source` -> how often it is drawn, relative to its length
     source_weights: dict[str, float] = field(default_factory=dict)
@@ -159,7 +161,10 @@ class Pieces:
         start = int(rng.integers(0, max(total - wanted, 0) // self.grid + 1)) * self.grid
         stop = min(start + wanted, total)
         first, last = (int(frames_of(n, self.tokens, self.codec)) for n in (start, stop))
-        tokens = self.pack.read("semantic_tokens", index, start, stop).astype(np.int64)
+        name = "semantic_tokens"
+        if rng.random() < self.data.predicted_rate and self.pack.length("predicted_tokens", index) == total:
+            name = "predicted_tokens"
+        tokens = self.pack.read(name, index, start, stop).astype(np.int64)
         codes = self.pack.read("acoustic_tokens", index, first, last)[:, : self.n_codebooks]
         return tokens, np.ascontiguousarray(codes.T).astype(np.int64)
 
