@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from hierspeech.pipelines import spear_command
 from hierspeech.pipelines.command_line import (
     Parser,
     add_voice_options,
@@ -24,16 +25,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_voice_options(parser)
     add_stream_option(parser)
+    spear_command.add_spear_options(parser, reading=False)
     return run(parser, work, argv)
 
 
 def work(arguments: argparse.Namespace) -> None:
     """Converts as the arguments say; ValueError with one sentence where they cannot be followed."""
+    spear = spear_command.wants_spear(arguments)
     check_input(arguments.source)
     if arguments.stream:
         check_stream_output(arguments.out, arguments.stream, arguments.source, arguments.ref)
     else:
         check_paths(arguments.out, arguments.source, arguments.ref)
+    if spear:
+        return spear_command.convert(arguments)
 
     from hierspeech.pipelines.conversion import VoiceConversion  # after the cheap checks: it loads torch
 

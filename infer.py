@@ -5,6 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from hierspeech.pipelines import spear_command
 from hierspeech.pipelines.command_line import (
     Parser,
     add_voice_options,
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         help="the same for the waveform alone, --noise-scale then being that of rhythm and melody (default: as --noise-scale)",
     )
     add_stream_option(parser)
+    spear_command.add_spear_options(parser)
     parser.add_argument(
         "--list-voices", action="store_true", help="list the shipped voices and their prompts, and stop"
     )
@@ -59,6 +61,7 @@ def work(arguments: argparse.Namespace) -> None:
     """Speaks as the arguments say; ValueError with one sentence where they cannot be followed."""
     if arguments.list_voices:
         return list_voices()
+    spear = spear_command.wants_spear(arguments)
     if arguments.batch is not None:
         return speak_batch(arguments)
     if arguments.text is None and arguments.text_file is None:
@@ -71,6 +74,8 @@ def work(arguments: argparse.Namespace) -> None:
     text = read_text(arguments.text, arguments.text_file)
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
+    if spear:
+        return spear_command.speak(arguments, text)
 
     from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
 
@@ -146,11 +151,17 @@ def warn(unknown: list[str]) -> None:
 
 def list_voices() -> None:
     """Prints every shipped voice with its language and prompts."""
+    from hierspeech.pipelines.spear_names import shipped_spear_voices
+    from hierspeech.pipelines.spear_voice import find_spear_voice, read_spear_description
     from hierspeech.pipelines.voice import find_voice, read_description, shipped_voices
 
     for name in shipped_voices():
         description = read_description(find_voice(name))
         say(f"{name} ({description.language}), prompts: {', '.join(description.prompts) or 'none'}")
+    for name in shipped_spear_voices():
+        described = read_spear_description(find_spear_voice(name))
+        prompts = ", ".join(described.prompts) or "none"
+        say(f"{name} ({described.language}, by way of tokens), prompts: {prompts}")
 
 
 if __name__ == "__main__":

@@ -69,8 +69,16 @@ def _add_tokens(argv: list[str]) -> None:
     from spear.tokenizers import load_tokenizer
 
     args = _tokens_parser().parse_args(argv)
-    if not args.tokenizer and not args.codec:
+    if not args.tokenizer and not args.codec and not args.transcribe:
         raise ValueError("tokens: expected --tokenizer FOLDER or --codec NAME, which say by what")
+    if args.transcribe:
+        from hierspeech.preparation.tokens import add_transcripts
+        from spear.whisper_tokens.frozen import FrozenWhisper
+
+        if not args.whisper:
+            raise ValueError("tokens: --transcribe expects --whisper FOLDER, which says by what")
+        if not add_transcripts(args.pack, FrozenWhisper.from_pretrained(args.whisper), args.redo):
+            print("whisper_text: there already, nothing to do", file=sys.stderr)
     if (args.fit or args.check) and not args.tokenizer:
         raise ValueError("tokens: --fit and --check expect --tokenizer FOLDER too")
     if args.tokenizer:
@@ -100,14 +108,29 @@ def _check_tokens(args: argparse.Namespace, tokenizer) -> None:
     from speech.packs import Pack
 
     pack, encoder = Pack(args.pack), None
+    split = pack.utterances.column("split")
+    dev = [index for index, name in enumerate(split) if name == "dev"] or range(len(pack))
+    if hasattr(tokenizer, "whisper"):
+        print("\n".join(_whisper_health(pack, tokenizer, dev)))
+        return
     if args.phonetic:
         from speech.semantic.phonetic import PhoneticEncoder
 
         encoder = PhoneticEncoder.from_pretrained(args.phonetic)
         check_encoder(pack, encoder)
-    split = pack.utterances.column("split")
-    dev = [index for index, name in enumerate(split) if name == "dev"] or range(len(pack))
     print("\n".join(round_trip(pack, tokenizer, dev, encoder).lines()))
+
+
+def _whisper_health(pack, tokenizer, indices) -> list[str]:
+    from hierspeech.preparation.stages import as_wav
+    from spear.whisper_tokens.health import health
+
+    window = tokenizer.whisper.extractor.n_samples
+    said = [(i, pack.utterances[i]) for i in indices if pack.length("wav", i) <= window]
+    recordings = (
+        (as_wav(pack.read("wav", i)), u["text"], u["language"]) for i, u in said if u["text"].strip()
+    )
+    return health(tokenizer, recordings).lines()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -177,13 +200,18 @@ def _tokens_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--whisper",
         metavar="FOLDER",
-        help="frozen Whisper of a Whisper tokenizer (default: the one it names)",
+        help="of --transcribe or of a Whisper tokenizer (default: the one it names)",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing: entropy, distortion and phones kept on `dev`"
     )
     parser.add_argument(
         "--phonetic", metavar="FOLDER", help="of --check: the phonetic encoder that made the features"
+    )
+    parser.add_argument(
+        "--transcribe",
+        action="store_true",
+        help="write `whisper_text`, what --whisper hears: to train a tokenizer on",
     )
     parser.add_argument(
         "--codec", metavar="NAME", help="write `acoustic_tokens`: a codec's folder, encodec-24khz"

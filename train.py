@@ -67,6 +67,36 @@ def _codec() -> type:
     return Recipe
 
 
+def _bridge() -> type:
+    from spear.bridge.recipe import Recipe
+
+    return Recipe
+
+
+def _s2a() -> type:
+    from spear.semantic_to_acoustic.recipe import Recipe
+
+    return Recipe
+
+
+def _soundstorm() -> type:
+    from spear.semantic_to_acoustic.masked_recipe import Recipe
+
+    return Recipe
+
+
+def _toktts() -> type:
+    from spear.toktts.recipe import Recipe
+
+    return Recipe
+
+
+def _whisper_tokens() -> type:
+    from spear.whisper_tokens.recipe import Recipe
+
+    return Recipe
+
+
 def _t2s() -> type:
     from spear.text_to_semantic.recipe import Recipe
 
@@ -92,6 +122,11 @@ RECIPES: dict[str, Callable[[], type]] = {
     "codec": _codec,
     "t2s": _t2s,
     "t2s_low_resource": _t2s_low_resource,
+    "bridge": _bridge,
+    "s2a": _s2a,
+    "soundstorm": _soundstorm,
+    "toktts": _toktts,
+    "whisper_tokens": _whisper_tokens,
 }
 
 

@@ -39,9 +39,15 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
     if dtype not in PRECISIONS.values():
         raise ValueError(f"dtype is {dtype}, expected torch.float32 or torch.bfloat16.")
     fold_weight_norm(module.eval())
+    silences: dict[
+        nn.Module, Tensor
+    ] = {}  # models that know it say what their blocks get while nothing sounds
+    for part in module.modules():
+        if hasattr(part, "inputs_in_silence"):
+            silences |= part.inputs_in_silence()
     for part in module.modules():
         if isinstance(part, MultiKernelBlock) and all(isinstance(block, AMPBlock) for block in part.blocks):
-            part.fast = FastBlocks(dtype == torch.bfloat16)
+            part.fast = FastBlocks(dtype == torch.bfloat16, silences.get(part))
         elif isinstance(part, Activation1d):
             part.fast = FastActivation()
     return module
@@ -67,11 +73,15 @@ class _Packing:
 
 
 class FastBlocks(_Packing):
-    """Runs a `MultiKernelBlock` of AMP blocks; called with it, x [B, C, T] and a mask [B, 1, T] or None."""
+    """Runs a `MultiKernelBlock` of AMP blocks; called with it, x [B, C, T] and a mask [B, 1, T] or None.
 
-    def __init__(self, bf16: bool) -> None:
+    `silence` [C] is what it gets while nothing sounds, if that is known: bf16 is rounded relative to it.
+    """
+
+    def __init__(self, bf16: bool, silence: Tensor | None = None) -> None:
         super().__init__()
         self.bf16 = bf16
+        self.silence = None if silence is None else silence.detach().float().cpu().clone()
 
     def __call__(self, blocks: MultiKernelBlock, x: Tensor, mask: Tensor | None) -> Tensor:
         if x.device.type != "cpu":
@@ -79,7 +89,7 @@ class FastBlocks(_Packing):
                 return blocks.mean(x, mask).float()
         if build.library() is None or not fits(blocks):
             return tiled_blocks(blocks, x, mask)
-        return self._pack(blocks, lambda: PackedAMPBlocks(blocks.blocks, self.bf16))(x, mask)
+        return self._pack(blocks, lambda: PackedAMPBlocks(blocks.blocks, self.bf16, self.silence))(x, mask)
 
 
 class FastActivation(_Packing):

@@ -14,7 +14,13 @@ from types import ModuleType
 
 MODEL_FILES = ("config.json", "model.safetensors", "README.md")
 """The files of one published model."""
-VOICE_FILES = ("voice.json", "spear.json", "README.md", *(f"*/{name}" for name in MODEL_FILES), "prompts/*.safetensors")
+VOICE_FILES = (
+    "voice.json",
+    "spear.json",
+    "README.md",
+    *(f"*/{name}" for name in MODEL_FILES),
+    "prompts/*.safetensors",
+)
 """The files of a voice, as patterns whose * goes through folders too: what is fetched, not what is pushed."""
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _TIMEOUT_SECONDS = 10.0

@@ -57,6 +57,10 @@ class SpeechSR(nn.Module, Pretrained):
         """
         return self(check_wav(wav))
 
+    def inputs_in_silence(self) -> dict[nn.Module, Tensor]:
+        """What blocks get all the time while nothing sounds, [C] each (speech/fast.py)."""
+        return {self.stage: self.conv_pre.bias}
+
     @property
     def output_rate(self) -> int:
         """Sample rate of the output in Hz."""

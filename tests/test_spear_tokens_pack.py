@@ -115,6 +115,12 @@ def test_features_that_were_made_again_make_the_tokens_again(plain):
     assert any(not np.array_equal(pack.read("semantic_tokens", i), b) for i, b in enumerate(before))
 
 
+def test_a_pack_of_features_alone_needs_no_sound(plain):
+    for path in plain.glob("wav.*"):
+        path.unlink()
+    assert add_semantic_tokens(plain, fit_tokenizer(plain, 8))
+
+
 @pytest.mark.parametrize("kind", ["plain", "sharded"])
 def test_acoustic_tokens_are_those_of_the_codec_coarsest_first(kind, request, tmp_path, capsys):
     pack = request.getfixturevalue(kind)

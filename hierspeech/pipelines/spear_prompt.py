@@ -101,10 +101,10 @@ class SpearPrompt:
                 raise ValueError(
                     f"{path}: not a saved prompt of a token voice (expected finite styles [1, S])."
                 )
-        tokens, codes = (
-            tensors[name].long() if name in tensors else None for name in ("tokens", "codes")
+        tokens, codes = (tensors[name].long() if name in tensors else None for name in ("tokens", "codes"))
+        return cls(
+            *(None if s is None else s.float() for s in styles), (mean, deviation), tokens, codes, voice
         )
-        return cls(*(None if s is None else s.float() for s in styles), (mean, deviation), tokens, codes, voice)
 
 
 SpearReference = SpearPrompt | np.ndarray | str | os.PathLike | None

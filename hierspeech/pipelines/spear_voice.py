@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from hierspeech.pipelines.voice import VOICES_FOLDER, Voice, load_voice, pick_device
+from hierspeech.pipelines.spear_names import VOICES_FOLDER, shipped_spear_voices
+from hierspeech.pipelines.voice import Voice, load_voice, pick_device
 from speech.config import build
 from speech.fast import PRECISIONS
 from speech.hub import VOICE_FILES, download, is_hub_id
@@ -101,9 +102,9 @@ class SpearVoice:
     @property
     def text_to_semantic(self) -> torch.nn.Module:
         """Text -> semantic tokens."""
-        from spear.text_to_semantic import TEXT_TO_SEMANTIC_MODELS
+        from spear.text_to_semantic.model import TextToSemantic
 
-        return self._model("text_to_semantic", TEXT_TO_SEMANTIC_MODELS)
+        return self._model("text_to_semantic", TextToSemantic)
 
     @property
     def semantic_to_acoustic(self) -> torch.nn.Module | None:
@@ -149,14 +150,11 @@ class SpearVoice:
         """The base voice's super-resolution to that rate where it fits what the codec gives."""
         return self.base.speechsr(sample_rate) if self.sample_rate == self.base.sample_rate else None
 
-    def _model(self, part: str, kinds: type | dict[str, type]) -> torch.nn.Module | None:
-        from hierspeech.pipelines.voice import model_class
-
+    def _model(self, part: str, kind: type) -> torch.nn.Module | None:
         name = getattr(self.description, part)
         if name is None:
             return None
         path = self.folder / name
-        kind = model_class(path, kinds) if isinstance(kinds, dict) else kinds
         return self._part(
             part, lambda: kind.from_pretrained(path, device=self.device).requires_grad_(False).eval()
         )
@@ -182,16 +180,6 @@ def load_spear_voice(
         raise ValueError(f"unknown precision {precision!r}: expected {' or '.join(PRECISIONS)}.")
     where = pick_device(device)
     return SpearVoice(find_spear_voice(name).resolve(), where, precision)
-
-
-def shipped_spear_voices() -> list[str]:
-    """Names of the token voices inside the package."""
-    return sorted(path.parent.name for path in VOICES_FOLDER.glob("*/spear.json"))
-
-
-def is_spear_voice(name: str | Path) -> bool:
-    """Whether a folder or shipped name is a token voice."""
-    return any((folder / "spear.json").is_file() for folder in (Path(name), VOICES_FOLDER / name))
 
 
 def find_spear_voice(name: str | Path) -> Path:

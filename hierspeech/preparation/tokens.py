@@ -1,4 +1,4 @@
-"""Tokens into a pack: `semantic_tokens` by a tokenizer, `acoustic_tokens` by a codec, shard after shard; and fitting a tokenizer on a pack.
+"""Tokens into a pack: `semantic_tokens` by a tokenizer, `acoustic_tokens` by a codec, `whisper_text` by Whisper, shard after shard; and fitting a tokenizer on a pack.
 
 Whatever is there already by the same weights from the same arrays is skipped; tokens of another tokenizer are refused, or made again
 where that is asked for. A shard's arrays are renamed into place before its note, and the pack's note comes last.
@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from speech.token_arrays import ACOUSTIC, SEMANTIC, array_digest, note_path, tok
 
 FIT_FRAMES = 20_000_000
 """Frames that a tokenizer is fitted on (110 hours); of a larger pack, those of utterances drawn at random."""
+
+TRANSCRIPTS = "whisper_text"
 
 Rows = Callable[[Pack], Iterator[tuple[np.ndarray]]]
 
@@ -101,6 +104,34 @@ def add_acoustic_tokens(
     return _add(folder, ACOUSTIC, note, "wav", rows, redo)
 
 
+def add_transcripts(folder: Path, whisper: Any, redo: bool = False) -> bool:
+    """Write `whisper_text` (int32 [S]), Whisper's own transcripts in its text tokens, into a pack.
+
+    Utterances longer than Whisper's window get none.
+
+    Args:
+        folder: plain or sharded pack.
+        whisper: `spear.whisper_tokens.frozen.FrozenWhisper`.
+        redo: transcripts of another Whisper are replaced.
+    Returns: False if all are there already.
+    Raises:
+        ValueError: a language that this Whisper does not know, or transcripts of another Whisper.
+    """
+    whisper = whisper.to(device())
+
+    @torch.inference_mode()
+    def rows(shard: Pack) -> Iterator[tuple[np.ndarray]]:
+        for index in range(len(shard)):
+            wav, ids = as_wav(shard.read("wav", index)), []
+            if 0 < len(wav) <= whisper.extractor.n_samples:
+                states = whisper.encode_mel(whisper.mel(wav)[None])
+                ids = whisper.transcribe(states, shard.utterances[index]["language"])[0]
+            yield (np.array(ids, np.int32),)
+
+    note = {"spec": asdict(whisper.spec), "weights": digest(whisper.model)}
+    return _add(folder, TRANSCRIPTS, note, "wav", rows, redo)
+
+
 def fit_tokenizer(
     folder: Path, n_tokens: int, rate_hz: int = 25, levels: int = 1, passes: int = 10, seed: int = 0
 ) -> SemanticQuantizer:
@@ -158,7 +189,7 @@ def _add(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: boo
             for place in shards:
                 note_path(place, name).unlink(missing_ok=True)
             forget_arrays(folder, [name])
-        total = float(pack.lengths("wav").sum()) / SAMPLE_RATE
+        total = _seconds(pack, source)
         with Progress(name, len(shards), total) as progress:
             for place in shards:
                 shard = Pack(place)
@@ -167,11 +198,17 @@ def _add(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: boo
                     note_path(place, name).unlink(missing_ok=True)
                     write_arrays(place, [name], rows(shard))
                     write_whole(note_path(place, name), json.dumps(own))
-                progress.add(float(shard.lengths("wav").sum()) / SAMPLE_RATE, len(shard))
+                progress.add(_seconds(shard, source), len(shard))
         if pack.index is not None:
             write_index(folder, n_shards)
             write_whole(note_path(folder, name), json.dumps(note))
     return True
+
+
+def _seconds(pack: Pack, source: str) -> float:
+    """Of speech in a pack, by the array that tokens are made from: packs of features alone have no `wav`."""
+    rate_hz = SAMPLE_RATE if source == "wav" else pack.semantic_spec["rate_hz"]
+    return float(pack.lengths(source).sum()) / rate_hz
 
 
 def _maker(note: dict) -> dict:

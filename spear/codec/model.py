@@ -83,6 +83,13 @@ class CompactCodec(nn.Module, Pretrained):
         )
         self.decoder = Decoder(config)
 
+    @property
+    def halo_frames(self) -> int:
+        """Frames of codes on either side of a frame that its sound depends on: windows with so many more decode as the whole does."""
+        config = self.config
+        reach = 1 + config.layers * (config.kernel_size // 2) + config.n_fft // config.audio.hop_length
+        return -(-reach // 2) + 1
+
     def forward(self, wav: Tensor, n_levels: Tensor | None = None) -> tuple[Tensor, Quantized]:
         """wav [B, 1, T], T whole frames -> (wav_hat [B, 1, T], quantised latents); n_levels [B]: codebooks used by every row."""
         quantized = self.quantizer(self.latents(wav), n_levels=n_levels)

@@ -1,7 +1,6 @@
 // AMP blocks (BigVGAN) and their alias-free activation on a CPU: the arithmetic of speech/modules/{snake,resblocks}.py, in
 // tiles of time that stay in the cache. Built by build.py, called by amp_blocks.py: C functions without Python or torch, whose
 // threads the caller starts, so that no C++ library is needed.
-//
 // The activation is polyphase: of the doubled signal u, even samples e[n] = u[2n] and odd ones o[n] = u[2n + 1] are kept
 // apart, so that both filters are six shifted multiply-adds per phase and no vector is ever shuffled:
 //   e[n] = 2 sum_j h[2j + 1] x[n + 2 - j]      o[n] = 2 sum_j h[2j] x[n + 3 - j]
@@ -22,7 +21,6 @@ static void let_others_run() { SwitchToThread(); }
 #define EXPORT extern "C" __attribute__((visibility("default")))
 static void let_others_run() { sched_yield(); }
 #endif
-
 #if defined(__AVX512F__)
 constexpr int LANES = 16, OUT_ROWS = 8;
 #elif defined(__AVX__)
@@ -47,7 +45,8 @@ static inline void store(float* p, Vector v) { *(LooseVector*)p = v; }
 struct Taps { float odd[6], even[6]; };  // h[2j + 1] and h[2j]
 
 constexpr int MAX_ROUNDS = 8;
-struct Activation { const float *alpha, *inverse_beta; };  // exp(alpha) and 1 / (exp(beta) + 1e-9), [C]
+// exp(alpha), 1 / (exp(beta) + 1e-9), and what bf16 is rounded relative to (itself a bf16; amp_blocks.py); [C]
+struct Activation { const float *alpha, *inverse_beta, *rest; };
 struct Round { Activation first, second; const void *weight1, *weight2; const float *bias1, *bias2; int32_t dilation, bf16; };
 struct Block { const Round* rounds; int32_t n_rounds, kernel; };
 
@@ -118,7 +117,8 @@ struct Float {
     static constexpr int channels = 1;
     static Vector cell(const Cell* p) { return load(p); }
     static Vector multiply_add(Vector sum, Vector x, const Cell* weight) { return sum + x * *weight; }
-    static void put(Cell* p, const Vector* y) { store(p, y[0]); }
+    static void put(Cell* p, const Vector* y, const float*) { store(p, y[0]); }
+    static Cell padding(const float*) { return 0.f; }
 };
 #ifdef __AVX512BF16__
 struct BFloat16 {
@@ -128,10 +128,17 @@ struct BFloat16 {
     static Vector multiply_add(Vector sum, Vector x, const Cell* weight) {
         return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)_mm512_set1_epi32(*weight));
     }
-    static void put(Cell* p, const Vector* y) {
-        __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)y[0]));
-        __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)y[1]));
+    // The distance from `rest`, whose own product is part of the bias.
+    static void put(Cell* p, const Vector* y, const float* rest) {
+        __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)(y[0] - rest[0])));
+        __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)(y[1] - rest[1])));
         _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+    static Cell padding(const float* rest) {  // the distance of a zero
+        const float zeros[2] = {0.f - rest[0], 0.f - rest[1]};
+        uint16_t halves[4];
+        memcpy(halves, zeros, sizeof zeros);
+        return halves[1] | (uint32_t)halves[3] << 16;
     }
 };
 #endif
@@ -181,21 +188,23 @@ struct Tile {
     template <class Type> void activate(float* rows, Activation activation, Range range, int64_t padding, int rank, float* scratch) {
         Range mine = share({0, shape.channels}, rank, team->size, 2);
         for (int64_t channel = mine.begin; channel < mine.end; channel += Type::channels) {
-            float *even[Type::channels], *odd[Type::channels];
+            float *even[Type::channels], *odd[Type::channels], rest[Type::channels];
             for (int i = 0; i < Type::channels; ++i) {
                 even[i] = scratch + 2 * i * shape.stride - origin;
                 odd[i] = even[i] + shape.stride;
                 int c = least<int>(channel + i, shape.channels - 1);  // an odd last channel meets zero weights
+                rest[i] = activation.rest[c];
                 phases(row(rows, c), even[i], odd[i], range, shape.length, *taps, activation.alpha[c], activation.inverse_beta[c]);
             }
             auto* out = (typename Type::Cell*)cells + channel / Type::channels * shape.stride - origin;
             for (int64_t n = range.begin; n < range.end; n += LANES) {
                 Vector values[Type::channels];
                 for (int i = 0; i < Type::channels; ++i) values[i] = down(even[i] + n, odd[i] + n, *taps);
-                Type::put(out + n, values);
+                Type::put(out + n, values, rest);
             }
-            if (range.begin == 0) fill(out - padding, out, {});
-            if (range.end == shape.length) fill(out + shape.length, out + shape.length + padding + MARGIN / 2, {});
+            const auto zero = Type::padding(rest);
+            if (range.begin == 0) fill(out - padding, out, zero);
+            if (range.end == shape.length) fill(out + shape.length, out + shape.length + padding + MARGIN / 2, zero);
         }
         // Channels that only fill up a group have zero weights; what another round left there could still be no number.
         if (rank == 0)
@@ -315,19 +324,21 @@ EXPORT void blocks_run(void* started, int32_t rank) {
         }
         const int64_t silent = most(range.begin, range.end), end = least(begin + call.tile, call.length);
         if (silent < end && (!together || rank == 0))
-            for (int c = 0; c < shape.channels; ++c)
-                fill(call.out + b * row + c * call.length + silent, call.out + b * row + c * call.length + end, 0.f);
+            for (float *to = call.out + b * row; to < call.out + (b + 1) * row; to += call.length) fill(to + silent, to + end, 0.f);
     }
 }
 
 EXPORT int32_t out_rows() { return OUT_ROWS; }
 EXPORT int32_t max_rounds() { return MAX_ROUNDS; }
-EXPORT int32_t has_bf16() {
 #ifdef __AVX512BF16__
-    return 1;
+EXPORT int32_t has_bf16() { return 1; }
 #else
-    return 0;
+EXPORT int32_t has_bf16() { return 0; }
 #endif
+
+EXPORT void blocks_end(void* started) {
+    Call* call = (Call*)started;
+    free(call->rows), free(call->cells), free(call->scratch), free(call);
 }
 
 // The mean of the blocks takes three calls: `blocks_begin`; `blocks_run` by each of `threads` threads at the same time, with
@@ -358,12 +369,8 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
     call->cells = (uint32_t*)calloc(sets * size, 4);
     call->scratch = (float*)calloc(threads * 4 * call->shape.stride, 4);
     if (call->rows && call->cells && call->scratch) return call;
-    free(call->rows), free(call->cells), free(call->scratch), free(call);
+    blocks_end(call);
     return nullptr;
-}
-EXPORT void blocks_end(void* call) {
-    Call* ended = (Call*)call;
-    free(ended->rows), free(ended->cells), free(ended->scratch), free(ended);
 }
 
 // The activation alone, in pieces of rows; called by each of `threads` threads with its rank.

@@ -17,13 +17,9 @@ TILE_BYTES = (
     400_000  # of one buffer of a tile: three of them are in use, and the second-level cache holds about 1 MB
 )
 
-# The first round of each block stays fp32 in bf16: it sees the loud low band that the published SpeechSR takes away again, and
-# makes two thirds of the noise (docs/performance_kernels.md).
-EXACT_ROUNDS = 1
-
 
 class _Activation(ctypes.Structure):
-    _fields_ = [("alpha", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p)]
+    _fields_ = [("alpha", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p), ("rest", ctypes.c_void_p)]
 
 
 class _Round(ctypes.Structure):
@@ -61,6 +57,15 @@ def fits(blocks: nn.Module) -> bool:
     )
 
 
+def stays_fp32(number: int, last: int, longest: bool) -> bool:
+    """Whether round `number` (of 0 to `last`) of a block, the one with the longest kernel or another, is left out of bf16.
+
+    The first one sees the loud low band that the published SpeechSR takes away again; nothing takes away the noise of the last
+    one, of which the longest kernel makes the most (docs/performance_kernels.md).
+    """
+    return number == 0 or (number == last and longest)
+
+
 class PackedActivation:
     """One alias-free activation with its constants worked out; called on [B, C, T] with a mask or None."""
 
@@ -85,13 +90,21 @@ class PackedActivation:
 
 
 class PackedAMPBlocks:
-    """The mean of AMP blocks with packed weights, called as `MultiKernelBlock` is."""
+    """The mean of AMP blocks with packed weights, called as `MultiKernelBlock` is.
 
-    def __init__(self, blocks: Sequence[nn.Module], bf16: bool):
+    Args:
+        blocks: AMP blocks.
+        bf16: multiply in bf16, where the processor can.
+        silence: [C] that the blocks get all the time while nothing sounds, if that is known; bf16 then rounds what
+            differs from it, so that quiet sounds keep their accuracy. Any other values give less accurate sound, no wrong one.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], bf16: bool, silence: Tensor | None = None):
         self.bf16 = bf16 and has_bf16()
         self.taps = blocks[0].activations1[0].taps.float().contiguous()
         self._kept: list[object] = []  # what the pointers below point into
-        self._blocks = (_Block * len(blocks))(*[self._block(block) for block in blocks])
+        longest = max(block.convs1[0].kernel_size[0] for block in blocks)
+        self._blocks = (_Block * len(blocks))(*[self._block(block, silence, longest) for block in blocks])
 
     def __call__(self, x: Tensor, mask: Tensor | None = None, tile: int | None = None) -> Tensor:
         """x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False; tile in samples."""
@@ -117,28 +130,32 @@ class PackedAMPBlocks:
         kernels.blocks_end(call)  # not in a `finally`: after an interrupt other threads may still be at work
         return out
 
-    def _block(self, block: nn.Module) -> _Block:
+    def _block(self, block: nn.Module, silence: Tensor | None, longest: int) -> _Block:
         rounds = zip(block.activations1, block.convs1, block.activations2, block.convs2, strict=True)
+        kernel, last = block.convs1[0].kernel_size[0], len(block.convs1) - 1
         packed = []
         for i, (activation1, conv1, activation2, conv2) in enumerate(rounds):
-            bf16 = self.bf16 and i >= EXACT_ROUNDS
+            bf16 = self.bf16 and not stays_fp32(i, last, kernel == longest)
+            rest1, after = _rest(activation1, conv1, silence)
+            rest2, after = _rest(activation2, conv2, after)
+            silence = None if silence is None else silence + after
             packed.append(
                 _Round(
-                    self._activation(activation1),
-                    self._activation(activation2),
+                    self._activation(activation1, rest1),
+                    self._activation(activation2, rest2),
                     self._keep(pack_weight(conv1.weight, bf16)),
                     self._keep(pack_weight(conv2.weight, bf16)),
-                    self._keep(_pad_rows(conv1.bias.detach().float())),
-                    self._keep(_pad_rows(conv2.bias.detach().float())),
+                    self._keep(_bias(conv1, rest1 if bf16 else None)),
+                    self._keep(_bias(conv2, rest2 if bf16 else None)),
                     conv1.dilation[0],
                     bf16,
                 )
             )
         self._kept.append(rounds := (_Round * len(packed))(*packed))
-        return _Block(rounds, len(packed), block.convs1[0].kernel_size[0])
+        return _Block(rounds, len(packed), kernel)
 
-    def _activation(self, activation: nn.Module) -> _Activation:
-        return _Activation(*map(self._keep, _constants(activation)))
+    def _activation(self, activation: nn.Module, rest: Tensor) -> _Activation:
+        return _Activation(*map(self._keep, (*_constants(activation), rest)))
 
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor)
@@ -154,11 +171,37 @@ def pack_weight(weight: Tensor, bf16: bool) -> Tensor:
     channels, _, kernel = weight.shape
     if not bf16:
         return weight.view(channels // rows, rows, channels, kernel).permute(0, 2, 3, 1).contiguous()
-    weight = weight.view(channels // rows, rows, channels // 2, 2, kernel)
-    return weight.permute(0, 2, 4, 1, 3).to(torch.bfloat16).contiguous()
+    weight = round_taps(weight).view(channels // rows, rows, channels // 2, 2, kernel)
+    return weight.permute(0, 2, 4, 1, 3).contiguous()
 
 
-def _pad_rows(bias: Tensor) -> Tensor:
+def round_taps(weight: Tensor) -> Tensor:
+    """fp32 [C, C, K] -> bf16 such that the taps' errors add up to no more than the last one's.
+
+    What one tap loses the next one makes good: loud low tones see the sum of the taps, and then nearly the exact one.
+    """
+    rounded, missing = [], 0.0
+    for tap in weight.unbind(-1):
+        rounded.append((tap + missing).to(torch.bfloat16))
+        missing = tap + missing - rounded[-1].float()
+    return torch.stack(rounded, -1)
+
+
+def _rest(activation: nn.Module, conv: nn.Module, x: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """x [C] for ever -> what the activation makes of it, rounded to bf16, and what the convolution makes of that; None = unknown."""
+    if x is None:
+        return torch.zeros(conv.in_channels), None
+    alpha, inverse_beta = _constants(activation)
+    activated = x + (alpha * x).sin().square() * inverse_beta
+    after = conv.weight.detach().float().sum(-1) @ activated + conv.bias.detach().float()
+    return activated.to(torch.bfloat16).float().contiguous(), after
+
+
+def _bias(conv: nn.Module, rest: Tensor | None) -> Tensor:
+    """The bias [rows] with what the convolution makes of `rest` [C], rows filled up with zeros."""
+    bias = conv.bias.detach().float()
+    if rest is not None:
+        bias = bias + conv.weight.detach().float().sum(-1) @ rest
     return F.pad(bias, (0, -len(bias) % library().out_rows())).contiguous()
 
 

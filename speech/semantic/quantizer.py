@@ -202,9 +202,10 @@ def pool_neighbours(semantic: Tensor, frames: int, n_frames: Tensor | None = Non
     """
     if n_frames is None:
         n_frames = torch.full((len(semantic),), semantic.shape[-1], device=semantic.device)
-    mask = lengths_to_mask(n_frames.to(semantic.device), semantic.shape[-1])[:, None].to(semantic.dtype)
+    valid = lengths_to_mask(n_frames.to(semantic.device), semantic.shape[-1])[:, None]
     gap = -semantic.shape[-1] % frames
-    semantic, mask = nn.functional.pad(semantic * mask, (0, gap)), nn.functional.pad(mask, (0, gap))
+    semantic = nn.functional.pad(semantic.masked_fill(~valid, 0), (0, gap))
+    mask = nn.functional.pad(valid.to(semantic.dtype), (0, gap))
     number = mask.unflatten(-1, (-1, frames)).sum(-1)  # [B, 1, N']
     return semantic.unflatten(-1, (-1, frames)).sum(-1) / number.clamp(min=1), number[:, 0] > 0
 
