@@ -25,7 +25,9 @@ class DNSMOS:
         models = Path(package.__file__).parent / "dnsmos_models"
         paths = [str(models / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
         self.judge = package.DNSMOS(*paths)
-        options = runtime.SessionOptions()  # as many threads as torch has: more than cores are free halve the speed
+        options = (
+            runtime.SessionOptions()
+        )  # as many threads as torch has: more than cores are free halve the speed
         options.intra_op_num_threads = torch.get_num_threads()
         self.judge.onnx_sess, self.judge.p808_onnx_sess = (
             runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"]) for path in paths
@@ -37,7 +39,9 @@ class DNSMOS:
         peak = float(np.abs(wav).max())
         if peak == 0:
             raise NotMeasured("the sound is silent, which the networks were not made for")
-        marks = self.judge(wav / peak, SAMPLE_RATE, False)  # the level is no quality, so it is the same for all
+        marks = self.judge(
+            wav / peak, SAMPLE_RATE, False
+        )  # the level is no quality, so it is the same for all
         return {
             "dnsmos": float(marks["ovrl_mos"]),
             "dnsmos_signal": float(marks["sig_mos"]),
