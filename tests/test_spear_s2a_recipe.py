@@ -95,7 +95,7 @@ def test_pieces_keep_tokens_and_codes_together(kind, tmp_path):
         n_tokens, n_frames = len(example["tokens"]), example["codes"].shape[1]
         assert n_frames == 2 * n_tokens
         assert np.array_equal(example["codes"].T, codes_of(example["tokens"], index // 2, n_frames))
-        assert n_frames <= 75 and int(example["n_known"]) % 2 == 0
+        assert n_frames <= 50 and int(example["n_known"]) % 2 == 0
         seen |= {("joined", example["n_known"] > 0), ("short", n_tokens < 20)}
     assert len(seen) == 4, "pieces with and without another recording in front, cut short and not"
     plain = pieces.example(5, rng, plain=True)
@@ -205,9 +205,8 @@ def test_packs_that_do_not_fit_are_refused_by_name(kind, tmp_path):
     refused = {
         "holds semantic tokens of .*n_tokens=24": ["model.tokens.n_tokens=25"],
         "holds acoustic tokens of .*'rate_hz': 50": ["model.codec.rate_hz=75"],
-        r"pieces of up to 4.5 s, prompts in front included; model.max_frames holds 4 s": [
-            "data.max_seconds=4.0"
-        ],
+        "data.max_seconds: 5, model.max_frames holds 4 s": ["data.max_seconds=5.0"],
+        r"expected less than max_seconds \(1\), got 1": ["data.prompt_seconds=1.0"],
         "n_codebooks: expected 1 to 4, got 5": ["model.n_codebooks=5"],
         "data.style_array: 'ecapa'": ["data.style_array=ecapa"],
         "style.n_mels: expected 80 of audio, got 64": ["model.conditioning.style.n_mels=64"],

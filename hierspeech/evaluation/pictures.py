@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 import struct
-import tempfile
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
 from hierspeech.evaluation.items import load_cached
-from speech.audio import load_audio, save_audio
+from speech.audio import BLOCK_SAMPLES, load_audio
 from speech.f0 import HOP_LENGTH, SAMPLE_RATE, extract_f0
 
 WIDTH, HEIGHT = 280, 88  # pixels at most; the page scales them up
 RANGE_DB = 70.0
 LEVELS = 16  # four bits a pixel
-MAX_RATE = 48000
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz
 F0_STEP = 2  # of 5 ms
 # black, violet, orange, pale yellow: dark to light in even steps, for those too who tell no colours apart
 STOPS = ((0, 0, 4), (60, 15, 110), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
@@ -83,13 +83,20 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def sound(path: str | os.PathLike, sample_rate: int | None = None, max_seconds: float = 30.0) -> str:
-    """A sound file as mono Ogg Vorbis in a data URI, at its own rate (48 kHz at most) unless another is given."""
-    rate = load_cached(path)[1]
-    wav, rate = load_audio(path, sample_rate or min(rate, MAX_RATE), max_seconds=max_seconds)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "sound.ogg"
-        save_audio(place, wav, rate)
-        return _uri("audio/ogg", place.read_bytes())
+    """A sound file as mono Opus in Ogg, as a data URI: some 30 kbit/s of speech at 16 kHz, clear to the ear.
+
+    Args:
+        sample_rate: the highest in Hz; None keeps the file's own, up to 48 kHz. Opus knows OPUS_RATES alone.
+    """
+    own = load_cached(path)[1]
+    highest = min(own, sample_rate or own)
+    rate = next((rate for rate in OPUS_RATES if rate >= highest), OPUS_RATES[-1])
+    wav, _ = load_audio(path, rate, max_seconds=max_seconds)
+    data = io.BytesIO()  # never a file of its own: what a page holds is written with the page
+    with soundfile.SoundFile(data, "w", rate, 1, "OPUS", format="OGG") as file:
+        for start in range(0, len(wav), BLOCK_SAMPLES):
+            file.write(wav[start : start + BLOCK_SAMPLES].clip(-1, 1))
+    return _uri("audio/ogg", data.getvalue())
 
 
 def _uri(kind: str, data: bytes) -> str:

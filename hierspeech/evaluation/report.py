@@ -41,7 +41,7 @@ def write_report(
         systems: evaluations by the system's name; items of equal id stand side by side.
         facts: more on each system (parameters, latency, memory ...), a table of its own: {system: {fact: value}}.
         items_with_audio: how many items have sounds and pictures, the worst ones first; None: all.
-        audio_rate: of the sounds in Hz; None keeps each file's own.
+        audio_rate: the highest of the sounds, in Hz; None keeps each file's own.
         introduction: plain text under the title.
     Raises:
         ValueError: no system at all.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hierspeech.evaluation.estimates import Estimate
-from hierspeech.evaluation.metrics.card import Column, MetricCard
+from hierspeech.evaluation.metrics.card import Column, Metric, MetricCard
 from hierspeech.evaluation.run import Evaluation
 
 Systems = Mapping[str, Evaluation]
@@ -96,6 +96,20 @@ def markdown_table(rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
+
+
+def cards_table(metrics: Mapping[str, Metric]) -> str:
+    """Every metric's card as a row of markdown: the table of docs/evaluation.md."""
+    rows = [["metric", "figures", "what it means", "scale", "needs", "source", "model", "licence", "install"]]
+    for name, metric in metrics.items():
+        card = metric.card
+        figures = ", ".join(f"`{c.name}`{arrow(c)} ({c.unit})" for c in card.columns)
+        needs = ", ".join(metric.needs) or "wav"
+        label = f"`{name}`" + (" (fetches weights)" if metric.downloads else "")
+        texts = [card.meaning, card.scale, needs, card.source, card.model or "none", card.licence]
+        rows.append([label, figures, *texts, card.install])
+    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def as_json(systems: Systems) -> str:

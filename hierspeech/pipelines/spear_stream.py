@@ -130,11 +130,14 @@ def _drawn(
     """Codes [Q, m] as they are drawn, in another thread; closing the iterator ends the drawing."""
     ready: queue.Queue[Tensor | BaseException | None] = queue.Queue()
     stop = threading.Event()
+    shown = 0
 
     def put(codes: Tensor) -> None:
+        nonlocal shown
         if stop.is_set():
             raise Stopped
-        ready.put(codes[0].cpu())
+        ready.put(codes[0, :, shown:].cpu())  # all that are finished so far come each time
+        shown = codes.shape[-1]
 
     def draw() -> None:
         try:

@@ -28,7 +28,7 @@ SAMPLE_RATE = 16000
 @dataclass
 class DataConfig:
     pack: str  # folder made by prepare.py, with semantic and acoustic tokens
-    max_seconds: float = 6.0
+    max_seconds: float = 6.0  # of a piece, what is put in front of it included
     min_seconds: float = 1.0  # of a piece that is cut short on purpose
     truncate_share: float = 0.2  # of the pieces: cut to a random length, so that short ones are known too
     join_share: float = (
@@ -94,10 +94,13 @@ class Pieces:
                 f"data.style_array: {data.style_array!r}, and model.conditioning.style: {conditioning.style}; expected one of the two"
             )
         self.grid = tokens.rate_hz // gcd(tokens.rate_hz, codec.rate_hz)  # tokens after which a frame begins
-        longest = data.max_seconds + (data.prompt_seconds if data.join_share else 0)
-        if longest * codec.rate_hz > max_frames:
+        if data.max_seconds * codec.rate_hz > max_frames:
             raise ValueError(
-                f"data: pieces of up to {longest:g} s, prompts in front included; model.max_frames holds {max_frames / codec.rate_hz:g} s"
+                f"data.max_seconds: {data.max_seconds:g}, model.max_frames holds {max_frames / codec.rate_hz:g} s"
+            )
+        if data.join_share and data.prompt_seconds >= data.max_seconds:
+            raise ValueError(
+                f"data.prompt_seconds: expected less than max_seconds ({data.max_seconds:g}), got {data.prompt_seconds:g}"
             )
         usable = [i for i in range(len(self.pack)) if self.pack.length("semantic_tokens", i) > self.grid]
         split = [u["split"] for u in self.pack.utterances]
@@ -138,19 +141,17 @@ class Pieces:
         seconds = self.data.max_seconds
         if not plain and rng.random() < self.data.truncate_share:
             seconds = rng.uniform(min(self.data.min_seconds, seconds), seconds)
-        tokens, codes = self.stretch(index, seconds, rng)
-        n_known = 0
+        shown, known = np.zeros(0, np.int64), np.zeros((self.n_codebooks, 0), np.int64)
         if not plain and rng.random() < self.data.join_share:
             shown, known = self._other(index, rng)
-            tokens, codes, n_known = (
-                np.concatenate([shown, tokens]),
-                np.concatenate([known, codes], 1),
-                known.shape[1],
-            )
+            # within `max_seconds` in all: a batch is padded to its longest
+            seconds = min(seconds, self.data.max_seconds - known.shape[1] / self.codec.rate_hz)
+        tokens, codes = self.stretch(index, seconds, rng)
+        tokens, codes = np.concatenate([shown, tokens]), np.concatenate([known, codes], 1)
         return {
             "tokens": tokens,
             "codes": codes,
-            "n_known": np.array(n_known),
+            "n_known": np.array(known.shape[1]),
             "prompt": self._prompt(index, rng),
         } | {f"row:{name}": np.array(row) for name, row in self._rows(index).items()}
 

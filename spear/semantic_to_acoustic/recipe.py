@@ -75,17 +75,16 @@ class Recipe:
             "keep_tokens": torch.rand(rows, device=batch.tokens.device) >= recipe.drop_tokens,
         }
         logits, targets = self._predict(batch, drop_rows(batch.rows, recipe.drop_conditions), **keep)
-        levels = torch.stack(
-            [
-                F.cross_entropy(
-                    logits[:, :, q].float().flatten(0, 1),
-                    targets[:, q].flatten(),
-                    ignore_index=IGNORED,
-                    label_smoothing=recipe.label_smoothing,
-                )
-                for q in range(self.config.n_codebooks)
-            ]
-        )
+        # all codebooks in one call: the gradient of one cut out of the logits would be as large as that of all
+        losses = F.cross_entropy(
+            logits.float().flatten(0, 2),
+            targets.transpose(1, 2).flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=recipe.label_smoothing,
+            reduction="none",
+        ).unflatten(0, (-1, self.config.n_codebooks))
+        number = (targets != IGNORED).sum((0, 2))
+        levels = losses.sum(0) / number.clamp(min=1)  # [Q]
         weights = torch.ones_like(levels)
         weights[0] = recipe.q0_weight
         yield "s2a", {"codes": (levels * weights).sum() / weights.sum()}

@@ -19,7 +19,19 @@ class DNSMOS:
     """Microsoft's P.835 networks as speechmos packages them."""
 
     def __init__(self):
-        self.run = require("speechmos.dnsmos", DNSMOS_INSTALL).run
+        import torch
+
+        package, runtime = require("speechmos.dnsmos", DNSMOS_INSTALL), require("onnxruntime", DNSMOS_INSTALL)
+        models = Path(package.__file__).parent / "dnsmos_models"
+        paths = [str(models / name) for name in ("sig_bak_ovr.onnx", "model_v8.onnx")]
+        self.judge = package.DNSMOS(*paths)
+        options = (
+            runtime.SessionOptions()
+        )  # as many threads as torch has: more than cores are free halve the speed
+        options.intra_op_num_threads = torch.get_num_threads()
+        self.judge.onnx_sess, self.judge.p808_onnx_sess = (
+            runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"]) for path in paths
+        )
 
     def measure(self, item: Item) -> Row:
         """Marks of the signal, the background and overall (P.835), and of the whole (P.808)."""
@@ -27,7 +39,9 @@ class DNSMOS:
         peak = float(np.abs(wav).max())
         if peak == 0:
             raise NotMeasured("the sound is silent, which the networks were not made for")
-        marks = self.run(wav / peak, sr=SAMPLE_RATE)  # the level is no quality, so it is the same for all
+        marks = self.judge(
+            wav / peak, SAMPLE_RATE, False
+        )  # the level is no quality, so it is the same for all
         return {
             "dnsmos": float(marks["ovrl_mos"]),
             "dnsmos_signal": float(marks["sig_mos"]),
