@@ -142,12 +142,20 @@ function items() {
   const width = columns.length + 3 + several;
   const body = list.flatMap((row) => {
     const open = state.open.has(row.key);
-    const toggle = () => { state.open[open ? "delete" : "add"](row.key); items(); focusRow(row.key); };
-    const line = make("tr", { class: "item", "data-id": row.item.id, "data-system": row.system, "data-key": row.key },
+    if (row.line && row.all === state.all) return open ? [row.line, row.detail] : [row.line]; // a player that plays goes on
+    const toggle = (event) => {
+      const button = event.currentTarget, opens = !state.open.has(row.key);
+      state.open[opens ? "add" : "delete"](row.key);
+      button.setAttribute("aria-expanded", String(opens));
+      button.textContent = `${opens ? "▾" : "▸"} ${row.item.id}`;
+      if (opens) line.after(row.detail = detail(row, width)); else row.detail.remove();
+    };
+    const line = make("tr", { class: "item", "data-id": row.item.id, "data-system": row.system },
       make("td", {}, make("button", { type: "button", class: "open", "aria-expanded": String(open), onclick: toggle }, `${open ? "▾" : "▸"} ${row.item.id}`)),
       several ? make("td", {}, row.system) : null, make("td", {}, player(row.own.wav, `${row.item.id}, ${row.system}`)), make("td", { class: "cut", title: row.own.text || "" }, row.own.text || ""),
       ...columns.map((column) => make("td", { class: "number", title: row.own.failed[metricOf(column)] || "" }, show(row.own.values[column.name], column))));
-    return open ? [line, detail(row, width)] : [line];
+    Object.assign(row, { line, all: state.all, detail: open ? detail(row, width) : null });
+    return open ? [line, row.detail] : [line];
   });
   get("items").tBodies[0].replaceChildren(...body);
   get("count").textContent = `${list.length} of ${rows.length} rows`;
@@ -157,10 +165,6 @@ function items() {
 
 const metricOf = (column) => Object.keys(data.cards).find((name) => data.cards[name].columns.some((one) => one.name === column.name));
 const lines = () => [...document.querySelectorAll("#items tr.item")];
-function focusRow(key) {
-  const line = lines().find((one) => one.dataset.key === key);
-  if (line) line.querySelector("button.open").focus();
-}
 
 function keys(event) {
   const line = event.target.closest && event.target.closest("tr.item");
