@@ -24,16 +24,24 @@ function summary() {
     const found = data.systems.map((name) => data.summary[name][column.name]);
     const means = found.filter(Boolean).map((estimate) => estimate.mean);
     const best = data.systems.length > 1 && means.length > 1 && column.better ? Math[column.better === "higher" ? "max" : "min"](...means) : null;
-    const cells = found.map((estimate) => {
+    const cells = found.map((estimate, k) => {
       if (!estimate) return make("td", { class: "number none" }, "not measured");
       const interval = estimate.low === null ? "" : ` [${show(estimate.low, column)}, ${show(estimate.high, column)}]`;
       const spread = estimate.p5 === null ? "" : `${show(estimate.p5, column)} to ${show(estimate.p95, column)}, `;
       return make("td", { class: "number" }, make("span", { class: estimate.mean === best ? "best" : "" }, show(estimate.mean, column)), interval,
-        make("small", {}, `${spread}n = ${estimate.n}`));
+        make("small", {}, `${spread}n = ${estimate.n}`), difference(column, data.systems[k]));
     });
     return make("tr", {}, make("th", { scope: "row" }, `${column.title}${arrow(column)}`, make("small", {}, column.unit)), ...cells);
   });
   get("summary").append(make("thead", {}, head), make("tbody", {}, ...body));
+}
+
+function difference(column, name) {
+  const found = (data.differences[name] || {})[column.name];
+  if (!found || found.low === null || (found.low === 0 && found.high === 0)) return null;
+  const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${show(Math.abs(value), column)}`;
+  return make("small", { class: found.clear ? "clear" : "", title: found.clear ? "a difference beyond chance (95 %)" : "may be chance (95 %)" },
+    `${signed(found.mean)} [${signed(found.low)}, ${signed(found.high)}] item by item${found.clear ? "" : " (may be chance)"}`);
 }
 
 function facts() {
