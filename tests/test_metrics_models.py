@@ -196,3 +196,17 @@ def test_what_fetches_weights_is_not_measured_unless_asked_for():
 
     assert not {"wer_whisper", "wer_wav2vec2", "sim_wavlm", "sim_ecapa", "utmos"} & set(default_metrics())
     assert all(METRICS[name].card.model is None or not METRICS[name].downloads for name in default_metrics())
+
+
+@pytest.mark.parametrize("name", ["wer_whisper", "wer_wav2vec2", "sim_wavlm"])
+def test_without_the_hub_the_answer_is_quick(items, monkeypatch, tmp_path, name):
+    import time
+
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://localhost:9")  # nobody listens
+    begin = time.monotonic()
+    found = evaluate(items, [name], models={name: "nobody/has-this-model"})
+    assert "localhost cannot be reached" in found.missing[name]
+    assert "nobody/has-this-model" in found.missing[name]
+    assert time.monotonic() - begin < 20  # the hub's own client tries for minutes
