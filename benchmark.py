@@ -19,6 +19,8 @@ per second of audio; "difference" and "LSD" compare the wave with the first vari
 `python benchmark.py compare` puts whole systems side by side (ours, other people's, floors and ceilings); docs/benchmark/ has an example:
 
     python benchmark.py compare --protocol offline --systems hierspeech,spear,espeak --out DIR
+    python benchmark.py listen DIR page.html --kind ab                     # a blind listening page of its outputs
+    python benchmark.py listen-results page.key.json listening-*.csv       # and what listeners answered
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hierspeech.benchmarking.compare_command import add_compare
+from hierspeech.benchmarking.compare_listening import add_listen
 from hierspeech.pipelines.command_line import Parser, run, say
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     train.set_defaults(work=work)
     _add_infer(commands)
     add_compare(commands)
+    add_listen(commands)
     line = sys.argv[1:] if argv is None else argv
 
     def start(arguments: argparse.Namespace) -> None:

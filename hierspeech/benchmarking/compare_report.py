@@ -9,11 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hierspeech.benchmarking.compare import OWN, Comparison
-from hierspeech.evaluation.estimates import bootstrap_mean
-from hierspeech.evaluation.metrics.card import Column
+from hierspeech.evaluation.differences import Difference, differences_to_first
 from hierspeech.evaluation.report import write_report
 from hierspeech.evaluation.run import Evaluation
 from hierspeech.evaluation.tables import (
@@ -160,35 +157,27 @@ def failures(result: Comparison) -> list[str]:
 
 def _differences(evaluations: Mapping[str, Evaluation]) -> list[str]:
     """Mean of a system minus that of the first one over the utterances that both have, with its interval."""
-    if len(evaluations) < 2:
-        return []
-    first, *others = evaluations
-    rows = [["figure", *others]]
+    found = differences_to_first(evaluations)
+    rows = [["figure", *found]]
     for column in columns_of(evaluations):
-        cells = [_difference(evaluations[first], evaluations[other], column) for other in others]
+        cells = [_difference(by_column.get(column.name), column.decimals) for by_column in found.values()]
         if column.better and any(cells):
             rows.append([heading(column), *(cell or "-" for cell in cells)])
     if len(rows) == 1:
         return []
+    first = next(iter(evaluations))
     about = (
-        f"Mean of the difference to {first}, utterance by utterance, with its 95 % interval; * where it does not hold 0. "
+        f"Mean of the difference to {first}, utterance by utterance, with its 95 % interval; * where that leaves out 0. "
         "Rates are means over utterances here, so they may differ a little from those above."
     )
     return [f"## Differences to {first}", "", about, "", *markdown_table(rows), ""]
 
 
-def _difference(one: Evaluation, other: Evaluation, column: Column) -> str | None:
-    known = [{row["id"]: row["values"].get(column.name) for row in e.rows} for e in (one, other)]
-    both = [name for name, value in known[0].items() if value is not None and known[1].get(name) is not None]
-    if len(both) < 2:
+def _difference(value: Difference | None, decimals: int) -> str | None:
+    if value is None or value.low is None:
         return None
-    values = np.array([known[1][name] - known[0][name] for name in both], dtype=float)
-    if not np.isfinite(values).all():
-        return None
-    low, high = bootstrap_mean(values)
-    decimals = column.decimals
-    text = f"{values.mean():+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
-    return text + (" \\*" if low > 0 or high < 0 else "")
+    text = f"{value.mean:+.{decimals}f} [{value.low:+.{decimals}f}, {value.high:+.{decimals}f}]"
+    return text + (" \\*" if value.clear else "")
 
 
 def as_values(result: Comparison, command: str) -> dict[str, Any]:

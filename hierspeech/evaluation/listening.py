@@ -10,6 +10,7 @@ Results come back as CSV; listening_results.py reads them.
 
 from __future__ import annotations
 
+import base64
 import html
 import itertools
 import json
@@ -20,7 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hierspeech.evaluation.pictures import _uri
 from hierspeech.evaluation.tables import write_text
 from speech.audio import load_audio, save_audio, set_loudness
 
@@ -112,9 +112,7 @@ def write_listening(
     return key_path
 
 
-def _check(
-    sounds: Sounds, kind: str, references: Mapping[str, Any] | None, trials: int | None
-) -> list[str]:
+def _check(sounds: Sounds, kind: str, references: Mapping[str, Any] | None, trials: int | None) -> list[str]:
     """The items that are heard."""
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: expected one of {', '.join(KINDS)}.")
@@ -141,7 +139,7 @@ def _sound(path: str | os.PathLike, rate: int | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "sound.ogg"
         save_audio(place, set_loudness(wav, RMS_DB), rate)
-        return _uri("audio/ogg", place.read_bytes())
+        return "data:audio/ogg;base64," + base64.b64encode(place.read_bytes()).decode("ascii")
 
 
 def _page(title: str, data: Mapping[str, Any]) -> str:
