@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
 from spear.sampling import Generators, Sampling, cosine_schedule, guide, least_confident
@@ -45,7 +44,7 @@ class MaskedSemanticToAcousticConfig:
     ff_mult: float = 2.0
     expansion: float = 1.5  # of the convolutional part's perceptron
     kernel_size: int = 7
-    code_dim: int = 64
+    code_dim: int = 64  # of a code's vector where it goes in
     dropout: float = 0.1
     self_conditioning: bool = False
     critic: bool = False
@@ -95,12 +94,15 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
                 dropout=config.dropout,
             )
         )
-        self.code_out = nn.Linear(width, levels * config.code_dim)
-        self.code_bias = nn.Parameter(torch.zeros(levels, size))
+        # a matrix of its own for every codebook, as only one of them is asked for in a pass
+        self.head = nn.Parameter(torch.randn(levels, size, width) * 0.02)
+        self.head_bias = nn.Parameter(torch.zeros(levels, size))
         self.recall = nn.Linear(width, width, bias=False) if config.self_conditioning else None
         self.critic = nn.Linear(width, levels) if config.critic else None
         nn.init.normal_(self.token_embedding.weight, std=0.5)
-        nn.init.normal_(self.code_embedding.weight, std=config.code_dim**-0.5)
+        nn.init.normal_(
+            self.code_embedding.weight, std=1.0
+        )  # small ones are long not heard beside the tokens
         if self.recall is not None:
             nn.init.zeros_(self.recall.weight)
 
@@ -179,15 +181,8 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
 
     def _logits(self, hidden: Tensor, level: Tensor) -> Tensor:
         """[B, M, W], level [B] -> [B, M, K] of that codebook."""
-        config = self.config
-        levels, size = config.n_codebooks, config.codec.codebook_size
-        weight = self.code_out.weight.view(levels, config.code_dim, -1)[level]  # [B, D, W]
-        bias = self.code_out.bias.view(levels, -1)[level][:, None]
-        vectors = F.gelu(
-            torch.baddbmm(bias.to(hidden.dtype), hidden, weight.transpose(1, 2).to(hidden.dtype))
-        )
-        table = self.code_embedding.weight.view(levels, size + 1, -1)[level, :size]  # [B, K, D]
-        return vectors @ table.transpose(1, 2).to(vectors.dtype) + self.code_bias[level][:, None]
+        weight = self.head[level].transpose(1, 2).to(hidden.dtype)  # [B, W, K]
+        return torch.baddbmm(self.head_bias[level][:, None].to(hidden.dtype), hidden, weight)
 
     @torch.inference_mode()
     def generate(
