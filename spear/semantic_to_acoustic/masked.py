@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
 from spear.sampling import Generators, Sampling, cosine_schedule, guide, least_confident
@@ -64,6 +65,7 @@ class Opinion:
     logits: Tensor  # [B, M, K] of the codebook asked for
     hidden: Tensor  # [B, M, W], for the next pass (self-conditioning)
     real: Tensor | None  # [B, M], the critic's logits that a code of that codebook was recorded
+    every: Tensor | None = None  # [B, M, Q, K], logits of all codebooks, for training
 
 
 class MaskedSemanticToAcoustic(nn.Module, Pretrained):
@@ -139,6 +141,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         keep_style: Tensor | None = None,
         keep_tokens: Tensor | None = None,
         previous: Tensor | None = None,
+        every: bool = False,
     ) -> Opinion:
         """One pass.
 
@@ -148,6 +151,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
             level: codebook whose codes are asked for, long [B].
             style, style_mask, rows, keep_style, keep_tokens: as of `SemanticToAcoustic.forward`.
             previous: `hidden` [B, M, W] of an earlier pass.
+            every: give the logits of all codebooks too.
         """
         style = self.conditioning.vectors(style, len(tokens), style_mask)
         if keep_style is not None:
@@ -167,7 +171,12 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         real = None
         if self.critic is not None:
             real = self.critic(hidden).gather(2, level[:, None, None].expand(-1, hidden.shape[1], 1))[..., 0]
-        return Opinion(self._logits(hidden, level), hidden, real)
+        if not every:
+            return Opinion(self._logits(hidden, level), hidden, real)
+        logits = F.linear(hidden, self.head.flatten(0, 1), self.head_bias.flatten())
+        logits = logits.unflatten(-1, self.head_bias.shape)  # [B, M, Q, K]
+        place = level[:, None, None, None].expand(-1, logits.shape[1], 1, logits.shape[-1])
+        return Opinion(logits.gather(2, place)[:, :, 0], hidden, real, logits)
 
     def embed(self, tokens: Tensor, codes: Tensor) -> Tensor:
         """tokens [B, N], codes [B, Q, M] -> [B, M, W]: each frame's codes and the token that it belongs to."""
