@@ -299,6 +299,7 @@ class TextToSemantic(nn.Module, Pretrained):
         target_kind: str = SEMANTIC,
         languages: Tensor | None = None,
         rate: Tensor | float | None = None,
+        stretch: Tensor | float | None = None,
         prompt: Tensor | None = None,
         n_prompt: Tensor | None = None,
         sampling: Sampling | None = None,
@@ -309,7 +310,7 @@ class TextToSemantic(nn.Module, Pretrained):
 
         Args:
             source: [B, S], n_source: [B]; rows do not influence each other.
-            languages, rate: as of `forward`; a rate may be one number.
+            languages, rate, stretch: as of `forward`; a rate may be one number.
             prompt: semantic tokens [B, P] that the target begins with (their words begin the text), n_prompt [B].
             sampling: how tokens are drawn; its guidance needs training with hidden sources.
             seed: of the first row, the others count on; or one for each. None = torch's own.
@@ -326,7 +327,7 @@ class TextToSemantic(nn.Module, Pretrained):
             n_prompt = torch.full((len(prompt),), prompt.shape[1], device=prompt.device)
         if isinstance(rate, (int, float)):
             rate = torch.full((len(source),), float(rate), device=source.device)
-        given = {"languages": languages, "rate": rate}
+        given = {"languages": languages, "rate": rate, "stretch": stretch}
         return generate(self, source, n_source, source_kind, target_kind, given, prompt, n_prompt, request)
 
     def _language_vectors(self, languages: Tensor, n_source: Tensor, x: Tensor) -> Tensor:
