@@ -183,6 +183,25 @@ def test_xvectors_of_the_same_sound_are_the_same(items, xvector):
     assert found.summary["eer_wavlm"].mean == 0
 
 
+def test_utmos_is_what_a_folder_for_torch_hub_makes_of_the_wav(items, tmp_path):
+    (tmp_path / "hubconf.py").write_text(
+        "import torch\n\n"
+        "class Judge(torch.nn.Module):\n"
+        "    def forward(self, wav, rate):\n"
+        "        return 1 + 4 * wav.abs().amax(dim=1) * (rate == 16000)\n\n"
+        "def utmos22_strong(**options):\n"
+        "    return Judge()\n"
+    )
+    found = evaluate(items, ["utmos"], models={"utmos": str(tmp_path)})
+    peaks = [np.abs(item.load()[0]).max() for item in items]
+    assert [row["values"]["utmos"] for row in found.rows] == pytest.approx([1 + 4 * peak for peak in peaks])
+    (tmp_path / "hubconf.py").write_text(
+        "dependencies = ['package_that_is_not_there']\nutmos22_strong = print\n"
+    )
+    found = evaluate(items, ["utmos"], models={"utmos": str(tmp_path)})
+    assert "package_that_is_not_there" in found.missing["utmos"]
+
+
 @pytest.mark.parametrize("name", ["wer_whisper", "wer_wav2vec2", "sim_wavlm"])
 def test_a_place_without_a_checkpoint_is_not_measured(items, tmp_path, name):
     found = evaluate(items, [name, "timing"], models={name: str(tmp_path)})
