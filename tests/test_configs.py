@@ -6,6 +6,7 @@ import pytest
 from tiny_voice import build_voice
 
 import train
+from spear.text_to_semantic.model import TextToSemantic, TextToSemanticConfig
 from speech.config import load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,7 +18,10 @@ def start(tmp_path_factory):
     """What has to be said besides a configuration: a voice to start from where the model section is taken from one."""
     folder = tmp_path_factory.mktemp("voices")
     voices = {family: build_voice(folder / family, family) for family in ("lite", "official")}
+    voices["t2s"] = folder / "t2s"
+    TextToSemantic(TextToSemanticConfig(width=16, heads=2, layers=4)).save_pretrained(voices["t2s"])
     of_recipe = {"aligned_ttv": "lite", "ttv": "official", "synthesizer": "lite", "hierspeech": "official"}
+    of_recipe["t2s_low_resource"] = "t2s"
 
     def arguments(path):
         values = load_yaml(path)

@@ -484,3 +484,12 @@ def test_text_is_never_cut():
         check_length([1] * 11, 10)
     with pytest.raises(ValueError, match="empty"):
         check_length([], 10)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["rate", "exit", "masked"])
+def test_half_precision_generates(name, dtype):
+    model, (source, n_source, _) = build(name).to(dtype), sources(name)
+    options = {"speculate": 2} if name == "exit" else {}
+    out = model.generate(source, n_source, seed=1, max_tokens=6, rate=9.0, **options)
+    assert out.tokens.max() < VOCABULARY and torch.isfinite(out.scores.float()).all()
