@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 __all__ = [
     "Denoising",
+    "SpearTTS",
     "Speech",
     "SuperResolution",
     "TextToSpeech",
@@ -21,6 +22,7 @@ __all__ = [
 # Loaded when first asked for, so that importing a model of this package does not load every pipeline with it.
 _HOMES = {
     "Denoising": "hierspeech.pipelines.denoising",
+    "SpearTTS": "hierspeech.pipelines.spear",
     "Speech": "hierspeech.pipelines.output",
     "SuperResolution": "hierspeech.pipelines.superresolution",
     "TextToSpeech": "hierspeech.pipelines.tts",
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from hierspeech.pipelines.denoising import Denoising
     from hierspeech.pipelines.output import Speech
     from hierspeech.pipelines.prompt import VoicePrompt
+    from hierspeech.pipelines.spear import SpearTTS
     from hierspeech.pipelines.superresolution import SuperResolution
     from hierspeech.pipelines.tts import TextToSpeech
     from hierspeech.pipelines.voice import load_voice

@@ -6,6 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+SCHEDULES = ("exponential", "cosine", "linear", "wsd")
+FALLING_SHARE = 0.1  # of the steps, at the end of "wsd" (warm-up, stable, decay)
+
 
 @dataclass
 class OptimizerConfig:
@@ -15,7 +18,8 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.8, 0.99)
     eps: float = 1e-9
     weight_decay: float = 0.01
-    schedule: str = "exponential"  # or "cosine", down to lr_final at max_steps
+    # "exponential"; or down to lr_final at max_steps: "cosine", "linear", or "wsd", which stays at lr and falls in the last tenth
+    schedule: str = "exponential"
     warmup_steps: int = 0
     lr_decay: float = 1.0  # factor per lr_decay_every steps
     lr_decay_every: int = 1000
@@ -23,8 +27,8 @@ class OptimizerConfig:
     grad_clip: float | None = None  # largest gradient norm
 
     def __post_init__(self):
-        if self.schedule not in ("exponential", "cosine"):
-            raise ValueError(f"schedule: expected exponential or cosine, got {self.schedule!r}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.lr <= 0 or self.lr_decay_every < 1:
             raise ValueError(
                 f"lr and lr_decay_every must be positive, got {self.lr} and {self.lr_decay_every}"
@@ -39,7 +43,11 @@ def learning_rate(config: OptimizerConfig, step: int, max_steps: int) -> float:
     if config.schedule == "exponential":
         return config.lr * config.lr_decay ** (step / config.lr_decay_every)
     progress = min(step / max(max_steps - config.warmup_steps, 1), 1.0)
-    return config.lr_final + (config.lr - config.lr_final) * 0.5 * (1 + float(np.cos(np.pi * progress)))
+    if config.schedule == "cosine":
+        left = 0.5 * (1 + float(np.cos(np.pi * progress)))
+    else:
+        left = (1 - progress) / (FALLING_SHARE if config.schedule == "wsd" else 1.0)
+    return config.lr_final + (config.lr - config.lr_final) * min(left, 1.0)
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

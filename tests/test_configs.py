@@ -18,10 +18,10 @@ def start(tmp_path_factory):
     """What has to be said besides a configuration: a voice to start from where the model section is taken from one."""
     folder = tmp_path_factory.mktemp("voices")
     voices = {family: build_voice(folder / family, family) for family in ("lite", "official")}
-    voices["t2s"] = folder / "t2s"
-    TextToSemantic(TextToSemanticConfig(width=16, heads=2, layers=4)).save_pretrained(voices["t2s"])
+    voices["tokens"] = folder / "tokens"
+    TextToSemantic(TextToSemanticConfig(width=16, heads=2, layers=2)).save_pretrained(voices["tokens"])
     of_recipe = {"aligned_ttv": "lite", "ttv": "official", "synthesizer": "lite", "hierspeech": "official"}
-    of_recipe["t2s_low_resource"] = "t2s"
+    of_recipe["t2s_low_resource"] = "tokens"
 
     def arguments(path):
         values = load_yaml(path)

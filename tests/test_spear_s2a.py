@@ -277,7 +277,7 @@ def test_a_recording_is_heard_as_its_mel_whatever_is_padded_behind_it(kind):
     wav = torch.randn(2, 9600) * 0.1
     wav[1, 6400:] = 0
     styles = model.encode_style(wav, torch.tensor([9600, 6400]))
-    assert torch.allclose(styles[:1], model.style(model.conditioning.mel(wav[:1])), atol=1e-6)
+    assert torch.allclose(styles[:1], model.style(model.conditioning.mel(wav[:1])), atol=1e-4)
     assert torch.allclose(styles[1:], model.encode_style(wav[1:, :6400]), atol=0.05), (
         "but for the last frame's edge"
     )
@@ -364,3 +364,12 @@ def test_a_model_survives_its_folder(kind, tmp_path):
     tokens, _ = some_tokens(6)
     assert again.config == model.config
     assert torch.equal(*(m.generate(tokens, style=mel(1), sampling=GREEDY, steps=3) for m in (model, again)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("levels", [1, 2, 4, 8, 16])
+def test_any_number_of_the_codecs_codebooks_is_made(kind, levels):
+    model = make(kind, codec=CodecSpec("encodec-24khz", 24000, 75, 32, 16), n_codebooks=levels)
+    tokens, n_tokens = some_tokens(3, 2)
+    codes = model.generate(tokens, n_tokens, sampling=Sampling(1.0), seed=0, steps=2)
+    assert codes.shape == (2, levels, 9) and codes[1, :, 6:].sum() == 0

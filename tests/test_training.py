@@ -354,6 +354,10 @@ def test_learning_rates():
     cosine = OptimizerConfig(lr=1.0, schedule="cosine", lr_final=0.1)
     values = [learning_rate(cosine, s, 100) for s in (0, 50, 100, 200)]
     assert values == pytest.approx([1.0, 0.55, 0.1, 0.1])
+    linear = OptimizerConfig(lr=1.0, schedule="linear", lr_final=0.1, warmup_steps=10)
+    assert [learning_rate(linear, s, 110) for s in (10, 60, 110, 200)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+    wsd = OptimizerConfig(lr=1.0, schedule="wsd", lr_final=0.1)
+    assert [learning_rate(wsd, s, 100) for s in (0, 89, 95, 100)] == pytest.approx([1.0, 1.0, 0.55, 0.1])
 
 
 def test_each_module_has_its_own_optimizer_settings(tmp_path):
@@ -373,7 +377,7 @@ def test_each_module_has_its_own_optimizer_settings(tmp_path):
     [
         {"precision": "fp16"},
         {"device": "gpu"},
-        {"schedule": "linear"},
+        {"schedule": "sawtooth"},
         {"max_steps": 0},
         {"ema": 1.0},
         {"lr": 0.0},

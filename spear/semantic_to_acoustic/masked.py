@@ -45,7 +45,7 @@ class MaskedSemanticToAcousticConfig:
     ff_mult: float = 2.0
     expansion: float = 1.5  # of the convolutional part's perceptron
     kernel_size: int = 7
-    code_dim: int = 64
+    code_dim: int = 64  # of a code's vector where it goes in
     dropout: float = 0.1
     self_conditioning: bool = False
     critic: bool = False
@@ -65,6 +65,7 @@ class Opinion:
     logits: Tensor  # [B, M, K] of the codebook asked for
     hidden: Tensor  # [B, M, W], for the next pass (self-conditioning)
     real: Tensor | None  # [B, M], the critic's logits that a code of that codebook was recorded
+    every: Tensor | None = None  # [B, M, Q, K], logits of all codebooks, for training
 
 
 class MaskedSemanticToAcoustic(nn.Module, Pretrained):
@@ -95,12 +96,15 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
                 dropout=config.dropout,
             )
         )
-        self.code_out = nn.Linear(width, levels * config.code_dim)
-        self.code_bias = nn.Parameter(torch.zeros(levels, size))
+        # a matrix of its own for every codebook, as only one of them is asked for in a pass
+        self.head = nn.Parameter(torch.randn(levels, size, width) * 0.02)
+        self.head_bias = nn.Parameter(torch.zeros(levels, size))
         self.recall = nn.Linear(width, width, bias=False) if config.self_conditioning else None
         self.critic = nn.Linear(width, levels) if config.critic else None
         nn.init.normal_(self.token_embedding.weight, std=0.5)
-        nn.init.normal_(self.code_embedding.weight, std=config.code_dim**-0.5)
+        nn.init.normal_(
+            self.code_embedding.weight, std=1.0
+        )  # small ones are long not heard beside the tokens
         if self.recall is not None:
             nn.init.zeros_(self.recall.weight)
 
@@ -137,6 +141,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         keep_style: Tensor | None = None,
         keep_tokens: Tensor | None = None,
         previous: Tensor | None = None,
+        every: bool = False,
     ) -> Opinion:
         """One pass.
 
@@ -146,6 +151,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
             level: codebook whose codes are asked for, long [B].
             style, style_mask, rows, keep_style, keep_tokens: as of `SemanticToAcoustic.forward`.
             previous: `hidden` [B, M, W] of an earlier pass.
+            every: give the logits of all codebooks too.
         """
         style = self.conditioning.vectors(style, len(tokens), style_mask)
         if keep_style is not None:
@@ -165,7 +171,12 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
         real = None
         if self.critic is not None:
             real = self.critic(hidden).gather(2, level[:, None, None].expand(-1, hidden.shape[1], 1))[..., 0]
-        return Opinion(self._logits(hidden, level), hidden, real)
+        if not every:
+            return Opinion(self._logits(hidden, level), hidden, real)
+        logits = F.linear(hidden, self.head.flatten(0, 1), self.head_bias.flatten())
+        logits = logits.unflatten(-1, self.head_bias.shape)  # [B, M, Q, K]
+        place = level[:, None, None, None].expand(-1, logits.shape[1], 1, logits.shape[-1])
+        return Opinion(logits.gather(2, place)[:, :, 0], hidden, real, logits)
 
     def embed(self, tokens: Tensor, codes: Tensor) -> Tensor:
         """tokens [B, N], codes [B, Q, M] -> [B, M, W]: each frame's codes and the token that it belongs to."""
@@ -179,15 +190,8 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
 
     def _logits(self, hidden: Tensor, level: Tensor) -> Tensor:
         """[B, M, W], level [B] -> [B, M, K] of that codebook."""
-        config = self.config
-        levels, size = config.n_codebooks, config.codec.codebook_size
-        weight = self.code_out.weight.view(levels, config.code_dim, -1)[level]  # [B, D, W]
-        bias = self.code_out.bias.view(levels, -1)[level][:, None]
-        vectors = F.gelu(
-            torch.baddbmm(bias.to(hidden.dtype), hidden, weight.transpose(1, 2).to(hidden.dtype))
-        )
-        table = self.code_embedding.weight.view(levels, size + 1, -1)[level, :size]  # [B, K, D]
-        return vectors @ table.transpose(1, 2).to(vectors.dtype) + self.code_bias[level][:, None]
+        weight = self.head[level].transpose(1, 2).to(hidden.dtype)  # [B, W, K]
+        return torch.baddbmm(self.head_bias[level][:, None].to(hidden.dtype), hidden, weight)
 
     @torch.inference_mode()
     def generate(

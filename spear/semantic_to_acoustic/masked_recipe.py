@@ -100,12 +100,12 @@ class Recipe:
         if self.config.self_conditioning and float(torch.rand(())) < recipe.self_condition_share:
             with torch.no_grad():
                 previous = self._ask(batch, task, named, **keep).hidden
-        opinion = self._ask(batch, task, named, previous=previous, **keep)
+        opinion = self._ask(batch, task, named, previous=previous, every=True, **keep)
         asked = task.asked
         loss = F.cross_entropy(
             opinion.logits[asked].float(), task.targets[asked], label_smoothing=recipe.label_smoothing
         )
-        losses = {"codes": loss}
+        losses = {"codes": loss, "finer": self._finer(batch, task, opinion.every)}
         if self.config.critic:
             losses["critic"] = self._critic(batch, task, opinion.logits, named, **keep)
         yield "soundstorm", losses
@@ -124,12 +124,39 @@ class Recipe:
         targets = batch.codes.gather(1, level[:, None, None].expand(-1, 1, n_frames))[:, 0]
         return Task(codes, asked, level, targets)
 
-    def _ask(self, batch: Batch, task: Task, rows: dict[str, Tensor], codes=None, previous=None, **keep):
+    def _finer(self, batch: Batch, task: Task, logits: Tensor) -> Tensor:
+        """Cross-entropy of the codebooks finer than the one asked for, all of them masked: a hint for decoding, and many more targets."""
+        hidden = task.codes == self.config.codec.codebook_size  # [B, Q, M]
+        own = F.one_hot(task.level, hidden.shape[1]).bool()[..., None]
+        finer = (hidden & ~own).transpose(1, 2)  # [B, M, Q]
+        if not finer.any():
+            return logits.sum() * 0.0
+        return F.cross_entropy(logits[finer].float(), batch.codes.transpose(1, 2)[finer])
+
+    def _ask(
+        self,
+        batch: Batch,
+        task: Task,
+        rows: dict[str, Tensor],
+        codes=None,
+        previous=None,
+        every=False,
+        **keep,
+    ):
         style, mask = style_input(self.mel, batch, self.config.conditioning.style is not None)
         codes = task.codes if codes is None else codes
         frame_mask = lengths_to_mask(batch.n_frames, batch.codes.shape[-1])
         return self.modules["soundstorm"](
-            batch.tokens, codes, frame_mask, task.level, style, mask, rows, previous=previous, **keep
+            batch.tokens,
+            codes,
+            frame_mask,
+            task.level,
+            style,
+            mask,
+            rows,
+            previous=previous,
+            every=every,
+            **keep,
         )
 
     def _critic(self, batch: Batch, task: Task, logits: Tensor, rows: dict[str, Tensor], **keep) -> Tensor:

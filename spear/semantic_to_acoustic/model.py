@@ -15,7 +15,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
 from spear.layouts import Codes
@@ -45,7 +44,7 @@ class SemanticToAcousticConfig:
     encoder_layers: int = 2
     layers: int = 6
     ff_mult: float = 2.0
-    code_dim: int = 64  # of a code's vector, in and out
+    code_dim: int = 64  # of a code's vector where it goes in
     dropout: float = 0.1
     cross_attention: bool = True
     aligned_input: bool = True  # a step is given what was encoded of its frame
@@ -84,14 +83,15 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         self.token_embedding = nn.Embedding(config.tokens.n_tokens + 1, width)
         self.encoder = Transformer(config.transformer(config.encoder_layers, causal=False))
         self.conditioning = Conditioning(config.conditioning, width)
-        # K codes, start and end of every codebook; the codes' rows are the output's too
+        # K codes, start and end of every codebook
         self.code_embedding = nn.Embedding(levels * (size + 2), config.code_dim)
         self.code_in = nn.Linear(levels * config.code_dim, width)
         self.decoder = Transformer(config.transformer(config.layers, causal=True))
-        self.code_out = nn.Linear(width, levels * config.code_dim)
-        self.code_bias = nn.Parameter(torch.zeros(levels, size))
+        # not tied to the embedding: with it the first codes took five times the steps to learn
+        self.head = nn.Linear(width, levels * size)
         nn.init.normal_(self.token_embedding.weight, std=0.5)
-        nn.init.normal_(self.code_embedding.weight, std=config.code_dim**-0.5)
+        nn.init.normal_(self.code_embedding.weight, std=1.0)
+        nn.init.normal_(self.head.weight, std=0.02)
 
     def check_codec(self, codec: CodecSpec) -> None:
         """Refuse a codec whose codes this model neither reads nor makes (ValueError, by name)."""
@@ -189,10 +189,7 @@ class SemanticToAcoustic(nn.Module, Pretrained):
 
     def logits(self, h: Tensor) -> Tensor:
         """[B, L, W] -> [B, L, Q, K]."""
-        levels, size = self.config.n_codebooks, self.config.codec.codebook_size
-        vectors = F.gelu(self.code_out(h)).unflatten(-1, (levels, self.config.code_dim))
-        table = self.code_embedding.weight.view(levels, size + 2, -1)[:, :size]  # [Q, K, D]
-        return torch.einsum("blqd,qkd->blqk", vectors, table) + self.code_bias
+        return self.head(h).unflatten(-1, (self.config.n_codebooks, -1))
 
     @torch.inference_mode()
     def generate(

@@ -1,0 +1,8 @@
+"""Judging speech: items, metrics with a card each, estimates with their uncertainty, and a report to read and listen to."""
+
+from hierspeech.evaluation.estimates import Estimate
+from hierspeech.evaluation.items import Item
+from hierspeech.evaluation.metrics import METRICS
+from hierspeech.evaluation.run import Evaluation, evaluate
+
+__all__ = ["METRICS", "Estimate", "Evaluation", "Item", "evaluate"]
