@@ -1,6 +1,7 @@
 """Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md.
 
-`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack (`prepare.py tokens --help`).
+`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack (`prepare.py tokens --help`); `prepare.py pseudo PACK ...` has a
+back-translation model write text for them (`prepare.py pseudo --help`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ STOPPED = 130  # what shells expect of a command ended by Ctrl-C
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    make = _add_tokens if argv[:1] == ["tokens"] else _make_pack
+    further = {"tokens": _add_tokens, "pseudo": _add_labels}.get(argv[0] if argv else "")
     try:
-        make(argv[1:] if make is _add_tokens else argv)
+        further(argv[1:]) if further else _make_pack(argv)
     except (ValueError, OSError) as error:
         print(f"prepare.py: {error}", file=sys.stderr)
         return 2
@@ -101,6 +102,12 @@ def _add_tokens(argv: list[str]) -> None:
 
         if not add_acoustic_tokens(args.pack, load_codec(args.codec), args.codebooks, args.redo):
             print("acoustic_tokens: there already, nothing to do", file=sys.stderr)
+
+
+def _add_labels(argv: list[str]) -> None:
+    from spear.low_resource.command import label
+
+    label(argv)
 
 
 def _check_tokens(args: argparse.Namespace, tokenizer) -> None:

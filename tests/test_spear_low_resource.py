@@ -8,6 +8,7 @@ import pytest
 import torch
 from spear_pack import SPEC, make_token_pack
 
+import prepare
 import train
 from spear.low_resource.deletion import choose, compact, delete
 from spear.low_resource.frozen import freeze_for
@@ -272,7 +273,7 @@ def test_what_does_not_go_together_is_refused(pack):
         build("backtranslate", pseudo=PseudoConfig("nowhere"))
 
 
-def test_all_stages_one_after_the_other(pack, tmp_path):
+def test_all_stages_one_after_the_other(pack, tmp_path, capsys):
     def stage(name, *more):
         arguments = [
             f"data.pack={pack}",
@@ -291,7 +292,11 @@ def test_all_stages_one_after_the_other(pack, tmp_path):
     first = stage("pretrain")
     back = stage("backtranslate", f"init={first}", "model=init", "losses={t2s: {text: 1.0}}")
     assert all(n.startswith(("decoder.", "tables.text")) for n in changed(first, back))
-    store = generate(back, pack, tmp_path / "store", beams=2)
+    labels = ["pseudo", str(pack), "--model", str(back), "--out", str(tmp_path / "store"), "--beams", "2"]
+    assert prepare.main(labels) == 0
+    assert "4 labels of 0.00 h" in capsys.readouterr().out
+    assert prepare.main([*labels[:-1], "3"]) == 2 and "other settings" in capsys.readouterr().err
+    store = PseudoStore(tmp_path / "store")
     assert len(store) == 4
     pseudo = f"data.pseudo={{folder: {store.folder}, weight: 2.0, select: {{unfinished: true}}}}"
     tuned = stage("finetune", f"init={first}", "model=init", pseudo, "data.parallel_minutes=1.0")

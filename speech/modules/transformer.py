@@ -80,9 +80,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x.float()
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight
-        return y.to(x.dtype)
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
 
 
 def rotary(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
@@ -138,9 +136,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, around: Surroundings, layer: int, cache: KVCache | None) -> Tensor:
         qkv = self.to_qkv(x).unflatten(-1, (-1, self.dim)).transpose(1, 2)  # [B, H + 2G, N, D]
-        q, k, v = qkv.split([self.heads, self.groups, self.groups], 1)
+        qk, v = qkv.split([self.heads + self.groups, self.groups], 1)
         if around.angles is not None:
-            q, k = rotate(q, around.angles), rotate(k, around.angles)
+            qk = rotate(qk, around.angles)
+        q, k = qk.split([self.heads, self.groups], 1)
         if cache is not None:
             k, v = cache.write(layer, around.slots, k, v)
         return self.to_out(attend(q, k, v, around.mask, around.is_causal))
