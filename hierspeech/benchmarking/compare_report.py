@@ -25,6 +25,8 @@ from hierspeech.evaluation.tables import (
     write_text,
 )
 
+BUSY_CORES = 0.5  # of other work, above which times are not those of the system
+
 
 def write_comparison(
     result: Comparison,
@@ -67,7 +69,7 @@ def markdown(result: Comparison, command: str = "") -> str:
         lines += ["## The systems", "", *markdown_table(rows), ""]
         lines += _differences(result.evaluations)
     if failed := failures(result):
-        lines += ["## Not done", "", *(f"- {line}" for line in failed), ""]
+        lines += ["## What to know", "", *(f"- {line}" for line in failed), ""]
     return "\n".join(lines)
 
 
@@ -139,7 +141,7 @@ def facts(result: Comparison, label: str) -> dict[str, str]:
 
 
 def failures(result: Comparison) -> list[str]:
-    """Systems that were skipped and rows that were lost, with the reasons."""
+    """Systems that were skipped, rows that were lost, times that were disturbed: with the reasons."""
     lines = []
     for label, outcome in result.outcomes.items():
         if outcome.skipped:
@@ -150,6 +152,11 @@ def failures(result: Comparison) -> list[str]:
             if row.why:
                 lost.setdefault(row.why, []).append(row.id)
         lines += [f"{label}: {', '.join(ids)} not spoken: {why}" for why, ids in lost.items()]
+        busy = outcome.facts.get("other_cores") or 0.0
+        if busy > BUSY_CORES:
+            lines.append(
+                f"{label}: other processes took {busy:.1f} cores while it spoke: its times are longer than they need be"
+            )
         if "incomplete" in outcome.facts:
             lines.append(f"{label}: some of its times are not known: {outcome.facts['incomplete']}")
     return lines
