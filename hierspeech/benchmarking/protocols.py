@@ -129,6 +129,8 @@ def read_protocol(name: str | Path, assignments: list[str] | None = None) -> Pro
             )
     try:
         return build(Protocol, override(load_yaml(path), assignments or []))
+    except ImportError as error:
+        raise ValueError(f"{path}: protocols are YAML, which needs pyyaml: pip install pyyaml.") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
