@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_voice import recording
 
-from hierspeech.evaluation import METRICS, Item, evaluate
+from hierspeech.evaluation import METRICS, Item, differences, evaluate
 from hierspeech.evaluation.estimates import bootstrap_mean, estimate, expanded_tail
 from hierspeech.evaluation.items import load_cached
 from hierspeech.evaluation.kept_rows import KeptRows
@@ -230,3 +230,22 @@ def test_every_metric_has_a_whole_card():
         assert metric.card.better == metric.card.columns[0].better
         assert metric.card.better in ("higher", "lower", None)
         assert set(metric.needs) <= {"text", "reference", "target", "seconds"}
+
+
+def test_a_small_difference_is_clear_item_by_item(items):
+    """Items 100 apart, systems 1 apart: the intervals of the means overlap, that of the difference leaves out 0."""
+    found = []
+    for extra in (0.0, 1.0):
+        values = {name: 100.0 * k + extra + 0.1 * k * extra for k, name in enumerate("0123")}
+        if extra:
+            values["3"] = NotMeasured("lost")
+        _, metric = given("m", values)
+        found.append(evaluate(items, ["m"], metrics={"m": metric}))
+    first, second = found
+    assert second.summary["m"].low < first.summary["m"].mean < second.summary["m"].high
+    difference = differences(second, first)["m"]
+    assert difference.mean == pytest.approx(1.1)
+    assert difference.n == 3
+    assert difference.clear
+    same = differences(first, first)["m"]
+    assert (same.mean, same.clear) == (0, False)

@@ -183,6 +183,25 @@ def test_xvectors_of_the_same_sound_are_the_same(items, xvector):
     assert found.summary["eer_wavlm"].mean == 0
 
 
+def test_utmos_is_what_a_folder_for_torch_hub_makes_of_the_wav(items, tmp_path):
+    (tmp_path / "hubconf.py").write_text(
+        "import torch\n\n"
+        "class Judge(torch.nn.Module):\n"
+        "    def forward(self, wav, rate):\n"
+        "        return 1 + 4 * wav.abs().amax(dim=1) * (rate == 16000)\n\n"
+        "def utmos22_strong(**options):\n"
+        "    return Judge()\n"
+    )
+    found = evaluate(items, ["utmos"], models={"utmos": str(tmp_path)})
+    peaks = [np.abs(item.load()[0]).max() for item in items]
+    assert [row["values"]["utmos"] for row in found.rows] == pytest.approx([1 + 4 * peak for peak in peaks])
+    (tmp_path / "hubconf.py").write_text(
+        "dependencies = ['package_that_is_not_there']\nutmos22_strong = print\n"
+    )
+    found = evaluate(items, ["utmos"], models={"utmos": str(tmp_path)})
+    assert "package_that_is_not_there" in found.missing["utmos"]
+
+
 @pytest.mark.parametrize("name", ["wer_whisper", "wer_wav2vec2", "sim_wavlm"])
 def test_a_place_without_a_checkpoint_is_not_measured(items, tmp_path, name):
     found = evaluate(items, [name, "timing"], models={name: str(tmp_path)})
@@ -196,3 +215,17 @@ def test_what_fetches_weights_is_not_measured_unless_asked_for():
 
     assert not {"wer_whisper", "wer_wav2vec2", "sim_wavlm", "sim_ecapa", "utmos"} & set(default_metrics())
     assert all(METRICS[name].card.model is None or not METRICS[name].downloads for name in default_metrics())
+
+
+@pytest.mark.parametrize("name", ["wer_whisper", "wer_wav2vec2", "sim_wavlm"])
+def test_without_the_hub_the_answer_is_quick(items, monkeypatch, tmp_path, name):
+    import time
+
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://localhost:9")  # nobody listens
+    begin = time.monotonic()
+    found = evaluate(items, [name], models={name: "nobody/has-this-model"})
+    assert "localhost cannot be reached" in found.missing[name]
+    assert "nobody/has-this-model" in found.missing[name]
+    assert time.monotonic() - begin < 20  # the hub's own client tries for minutes

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hierspeech.evaluation.differences import differences_to_first
 from hierspeech.evaluation.items import file_digest
 from hierspeech.evaluation.metrics.card import Column
 from hierspeech.evaluation.pictures import picture, sound
@@ -88,6 +89,10 @@ def _data(systems: Mapping[str, Evaluation], limit: int | None, audio_rate: int 
         "summary": {n: {c: vars(value) for c, value in e.summary.items()} for n, e in systems.items()},
         "missing": {n: e.missing for n, e in systems.items()},
         "explanations": explanations(systems),
+        "differences": {
+            name: {c: vars(d) | {"clear": d.clear} for c, d in found.items()}
+            for name, found in differences_to_first(systems).items()
+        },
         "headers": {n: e.header for n, e in systems.items()},
         "items": list(items.values()),
         "media": media,

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from hierspeech.evaluation.differences import differences_to_first
 from hierspeech.evaluation.estimates import Estimate
 from hierspeech.evaluation.metrics.card import Column, Metric, MetricCard
 from hierspeech.evaluation.run import Evaluation
@@ -113,8 +114,12 @@ def cards_table(metrics: Mapping[str, Metric]) -> str:
 
 
 def as_json(systems: Systems) -> str:
-    """{"systems": {name: header, summary, missing, notes, rows, cards}}."""
-    values = {"systems": {name: evaluation.as_dict() for name, evaluation in systems.items()}}
+    """{"systems": {name: header, summary, missing, notes, rows, cards}, "differences": {name: {figure: to the first}}}."""
+    found = differences_to_first(systems)
+    values = {
+        "systems": {name: evaluation.as_dict() for name, evaluation in systems.items()},
+        "differences": {n: {c: vars(value) for c, value in by_name.items()} for n, by_name in found.items()},
+    }
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

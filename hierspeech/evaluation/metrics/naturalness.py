@@ -56,7 +56,6 @@ class UTMOS:
     def __init__(self, model: str | None, device: str):
         import torch
 
-        require("torchaudio", UTMOS_INSTALL)
         place = model or UTMOS_HUB
         local = Path(place).is_dir()
         try:
@@ -67,8 +66,12 @@ class UTMOS:
                 trust_repo=True,  # asked for by name, at a fixed release
                 **({} if local else {"skip_validation": True, "verbose": False}),
             )
-        except OSError as error:  # urllib's errors are of this kind
-            raise NotMeasured(f"{place} cannot be fetched ({error}): {UTMOS_INSTALL}") from error
+        except (
+            OSError,
+            RuntimeError,
+            ImportError,
+        ) as error:  # no network, or what the code there needs is absent
+            raise NotMeasured(f"{place} cannot be loaded ({error}): {UTMOS_INSTALL}") from error
         self.device, self.network = torch.device(device), network.to(device).eval()
 
     def measure(self, item: Item) -> Row:
@@ -117,6 +120,5 @@ UTMOS_METRIC = Metric(
     ),
     needs=(),
     make=UTMOS,
-    packages=("torchaudio",),
     downloads=True,
 )

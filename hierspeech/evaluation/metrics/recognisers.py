@@ -13,6 +13,7 @@ import numpy as np
 
 from hierspeech.evaluation.items import Item
 from hierspeech.evaluation.metrics.card import Column, Metric, MetricCard, NotMeasured, Row, require
+from hierspeech.evaluation.metrics.pretrained import load_pretrained
 from hierspeech.evaluation.metrics.words import averaged, error_rates, pooled, seed_tts_words, simple_words
 
 SAMPLE_RATE = 16000
@@ -76,15 +77,6 @@ class CTC:
         with torch.inference_mode():
             ids = self.model(inputs.input_values).logits.argmax(dim=-1)
         return self.processor.batch_decode(ids)[0]
-
-
-def load_pretrained(kind: Any, model: str) -> Any:
-    """`from_pretrained`; what goes wrong is most often a network that is not there."""
-    try:
-        return kind.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NotMeasured(f"{model} cannot be loaded as {kind.__name__} ({reason})") from error
 
 
 class ErrorRate:

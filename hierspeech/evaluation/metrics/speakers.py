@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from hierspeech.evaluation.metrics.card import Column, Metric, MetricCard, NotMeasured, require
-from hierspeech.evaluation.metrics.recognisers import load_pretrained
+from hierspeech.evaluation.metrics.pretrained import check_hub, load_pretrained
 from hierspeech.evaluation.metrics.verification import SAMPLE_RATE, Embed, Similarity, similarity_and_eer
 
 RESEMBLYZER_INSTALL = 'pip install resemblyzer "setuptools<81" (a C compiler is needed; without one: pip install webrtcvad-wheels librosa && pip install --no-deps resemblyzer)'
@@ -52,6 +54,8 @@ def ecapa(model: str, device: str) -> Embed:
     import torch
 
     inference = require("speechbrain.inference.speaker", SPEECHBRAIN_INSTALL)
+    if not Path(model).is_dir():
+        check_hub(model)
     encoder = inference.EncoderClassifier.from_hparams(source=model, run_opts={"device": device})
 
     def embed(wav: np.ndarray) -> np.ndarray:

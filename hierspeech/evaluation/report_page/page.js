@@ -24,16 +24,24 @@ function summary() {
     const found = data.systems.map((name) => data.summary[name][column.name]);
     const means = found.filter(Boolean).map((estimate) => estimate.mean);
     const best = data.systems.length > 1 && means.length > 1 && column.better ? Math[column.better === "higher" ? "max" : "min"](...means) : null;
-    const cells = found.map((estimate) => {
+    const cells = found.map((estimate, k) => {
       if (!estimate) return make("td", { class: "number none" }, "not measured");
       const interval = estimate.low === null ? "" : ` [${show(estimate.low, column)}, ${show(estimate.high, column)}]`;
       const spread = estimate.p5 === null ? "" : `${show(estimate.p5, column)} to ${show(estimate.p95, column)}, `;
       return make("td", { class: "number" }, make("span", { class: estimate.mean === best ? "best" : "" }, show(estimate.mean, column)), interval,
-        make("small", {}, `${spread}n = ${estimate.n}`));
+        make("small", {}, `${spread}n = ${estimate.n}`), difference(column, data.systems[k]));
     });
     return make("tr", {}, make("th", { scope: "row" }, `${column.title}${arrow(column)}`, make("small", {}, column.unit)), ...cells);
   });
   get("summary").append(make("thead", {}, head), make("tbody", {}, ...body));
+}
+
+function difference(column, name) {
+  const found = (data.differences[name] || {})[column.name];
+  if (!found || found.low === null || (found.low === 0 && found.high === 0)) return null;
+  const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${show(Math.abs(value), column)}`;
+  return make("small", { class: found.clear ? "clear" : "", title: found.clear ? "a difference beyond chance (95 %)" : "may be chance (95 %)" },
+    `${signed(found.mean)} [${signed(found.low)}, ${signed(found.high)}] item by item${found.clear ? "" : " (may be chance)"}`);
 }
 
 function facts() {
@@ -142,12 +150,20 @@ function items() {
   const width = columns.length + 3 + several;
   const body = list.flatMap((row) => {
     const open = state.open.has(row.key);
-    const toggle = () => { state.open[open ? "delete" : "add"](row.key); items(); focusRow(row.key); };
-    const line = make("tr", { class: "item", "data-id": row.item.id, "data-system": row.system, "data-key": row.key },
+    if (row.line && row.all === state.all) return open ? [row.line, row.detail] : [row.line]; // a player that plays goes on
+    const toggle = (event) => {
+      const button = event.currentTarget, opens = !state.open.has(row.key);
+      state.open[opens ? "add" : "delete"](row.key);
+      button.setAttribute("aria-expanded", String(opens));
+      button.textContent = `${opens ? "▾" : "▸"} ${row.item.id}`;
+      if (opens) line.after(row.detail = detail(row, width)); else row.detail.remove();
+    };
+    const line = make("tr", { class: "item", "data-id": row.item.id, "data-system": row.system },
       make("td", {}, make("button", { type: "button", class: "open", "aria-expanded": String(open), onclick: toggle }, `${open ? "▾" : "▸"} ${row.item.id}`)),
       several ? make("td", {}, row.system) : null, make("td", {}, player(row.own.wav, `${row.item.id}, ${row.system}`)), make("td", { class: "cut", title: row.own.text || "" }, row.own.text || ""),
       ...columns.map((column) => make("td", { class: "number", title: row.own.failed[metricOf(column)] || "" }, show(row.own.values[column.name], column))));
-    return open ? [line, detail(row, width)] : [line];
+    Object.assign(row, { line, all: state.all, detail: open ? detail(row, width) : null });
+    return open ? [line, row.detail] : [line];
   });
   get("items").tBodies[0].replaceChildren(...body);
   get("count").textContent = `${list.length} of ${rows.length} rows`;
@@ -157,10 +173,6 @@ function items() {
 
 const metricOf = (column) => Object.keys(data.cards).find((name) => data.cards[name].columns.some((one) => one.name === column.name));
 const lines = () => [...document.querySelectorAll("#items tr.item")];
-function focusRow(key) {
-  const line = lines().find((one) => one.dataset.key === key);
-  if (line) line.querySelector("button.open").focus();
-}
 
 function keys(event) {
   const line = event.target.closest && event.target.closest("tr.item");
