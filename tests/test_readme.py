@@ -63,7 +63,10 @@ def test_the_speak_command_names_a_voice_that_is_there():
 def test_scripts_and_options_in_the_readme_exist(words):
     script = ROOT / words[1]
     assert script.is_file()
-    shared = [ROOT / "hierspeech/pipelines" / name for name in ("command_line.py", "stream_files.py")]
+    shared = [
+        ROOT / "hierspeech/pipelines" / name
+        for name in ("command_line.py", "stream_files.py", "spear_command.py")
+    ]
     sources = "".join(path.read_text() for path in (script, *shared))
     for word in words:
         if word.startswith("--"):

@@ -190,6 +190,7 @@ def test_a_prompt_of_another_voice_is_refused(tts, someone, tmp_path):
         ({"codec": None}, "acoustic tokens need a codec"),
         ({"tokenizer": "../x"}, "expected a plain name"),
         ({"format": 9}, "reads format 1"),
+        ({"decoder": "nar", "masked": None}, "decoder is 'nar', which this voice does not have"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -198,6 +199,30 @@ def test_broken_descriptions_are_refused(folder, tmp_path, changes, message):
     (tmp_path / "spear.json").write_text(json.dumps(values | changes))
     with pytest.raises(ValueError, match=message):
         SpearTTS.from_pretrained(tmp_path, "cpu")
+
+
+def test_a_voice_says_its_decoder(folder, tmp_path):
+    from hierspeech.pipelines.spear_sound import pick_way
+
+    assert pick_way(None, SpearTTS.from_pretrained(folder, "cpu").voice) == "ar"
+    other = build_spear_voice(folder.parent / "other", folder.parent / "tiny", decoder="bridge")
+    assert pick_way(None, SpearTTS.from_pretrained(other, "cpu").voice) == "bridge"
+
+
+def test_a_voice_is_published_of_its_parts(folder, someone, tmp_path):
+    from hierspeech.pipelines.publish_spear import main
+
+    build_voice(tmp_path / "tiny", "lite")
+    out = tmp_path / "mine"
+    parts = [
+        f"--{name}={folder / name}" for name in ("tokenizer", "t2s", "s2a", "soundstorm", "codec", "bridge")
+    ]
+    assert main([str(out), *parts, "--base", "tiny", "--decoder", "nar", "--prompt", f"me={someone}"]) == 0
+    spoken = SpearTTS.from_pretrained(out, "cpu").synthesize(TEXT, "me", seed=1)
+    assert spoken.codes and np.isfinite(spoken.audio).all()
+    assert main([str(out), *parts, "--base", "tiny"]) == 2, "it is there already"
+    assert main([str(tmp_path / "no"), "--t2s", str(folder / "t2s")]) == 2
+    assert not (tmp_path / "no").exists()
 
 
 def test_the_scripts_speak_and_convert(folder, someone, tmp_path, capsys):

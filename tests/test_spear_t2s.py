@@ -288,6 +288,29 @@ def test_a_masked_model_fills_the_length_it_predicts_or_is_given():
         model.generate(source, n_source, n_tokens=torch.tensor([9, 4, 31]))
 
 
+@torch.no_grad()
+def test_text_is_laid_along_the_prompt_that_speaks_it():
+    for name in ("durations", "masked"):
+        model, (source, n_source, _) = build(name), sources(name)
+        n_prompt, n_text = torch.tensor([9, 4, 0]), torch.tensor([3, 2, 0])
+        plain = torch.expm1(model.encode(source, n_source).log_durations)
+        laid = model.durations_behind(source, n_source, {}, n_prompt, n_text)
+        for row, (n, length) in enumerate(zip(n_text.tolist(), n_prompt.tolist(), strict=True)):
+            assert torch.allclose(laid[row, :n].sum(), torch.tensor(float(length)), atol=1e-3)
+            assert torch.allclose(laid[row, n:], plain[row, n:], atol=1e-5)
+        prompt = torch.zeros(3, 9, dtype=torch.long)
+        given = {"prompt": prompt, "n_prompt": n_prompt, "max_tokens": 12, "seed": 1}
+        out = model.generate(source, n_source, **given, n_prompt_text=n_text)
+        if name == "masked":
+            rest = [
+                float(plain[row, n:length].sum())
+                for row, (n, length) in enumerate(zip(n_text, n_source, strict=True))
+            ]
+            assert all(abs(n - wanted) <= 1 for n, wanted in zip(out.n_tokens.tolist(), rest, strict=True))
+        with pytest.raises(ValueError, match="n_prompt_text"):
+            model.generate(source, n_source, **given, n_prompt_text=torch.tensor([9, 1, 1]))
+
+
 def test_one_network_goes_every_way():
     model = build()
     semantic = torch.randint(0, VOCABULARY, (2, 9))

@@ -112,6 +112,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", type=int, help="counts trainings (default: 1)")
     parser.add_argument("--language", help="of the voice (default: en-us)")
+    parser.add_argument(
+        "--decoder", choices=("ar", "nar", "bridge"), help="by default (default: the first there is)"
+    )
     parser.add_argument("--temperature", type=float, help="of text to semantic by default")
     parser.add_argument("--acoustic-temperature", type=float, help="of the codes by default")
     parser.add_argument("--top-k", type=int, help="of the semantic tokens by default")

@@ -34,7 +34,7 @@ def add_spear_options(parser: argparse.ArgumentParser, reading: bool = True) -> 
         "--decoder",
         choices=DECODERS,
         help="tokens become sound by ar, one frame after another, nar, all in a few passes, or bridge, the hierarchical "
-        "synthesizer (default: the voice's first)",
+        "synthesizer (default: the voice's)",
     )
     group.add_argument(
         "--prompting",

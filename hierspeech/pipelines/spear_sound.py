@@ -26,7 +26,7 @@ class Acoustics:
 
     Args:
         way: "ar" draws codes frame after frame, "nar" all of them in a few passes, "bridge" speaks through the base voice's
-            synthesizer; None is the first of these that the voice has.
+            synthesizer; None is the voice's default.
         prompting: the speaker by "style" vector, by going on from a few seconds of tokens and codes ("continue"), or "both".
         temperature: of the codes, 0 takes the likeliest; None is the voice's.
         top_k, top_p: only among the likeliest codes.
@@ -44,7 +44,7 @@ class Acoustics:
 
 
 def pick_way(way: str | None, voice: SpearVoice) -> str:
-    """The way itself where the voice has it, or its first one for None.
+    """The way itself where the voice has it, or its default for None.
 
     Raises:
         ValueError: a way that this voice does not have, or no such way.
@@ -56,7 +56,7 @@ def pick_way(way: str | None, voice: SpearVoice) -> str:
         if part is not None
     ]
     if way is None:
-        return there[0]
+        return has.decoder or there[0]
     if way not in there:
         raise ValueError(
             f"decoder {way!r}: the voice {has.name!r} has {', '.join(there)}, expected one of these."

@@ -43,6 +43,7 @@ class SpearDescription:
     masked: str | None = None  # masked (SoundStorm)
     codec: str | None = None  # folder of a compact codec, or the name of a public one
     bridge: str | None = None
+    decoder: str | None = None  # "ar", "nar" or "bridge" by default; None is the first of these that there is
     format: int = FORMAT
     version: int = 1  # counts the trainings: saved prompts fit one version only
     language: str = "en-us"
@@ -64,6 +65,9 @@ class SpearDescription:
             )
         if (self.semantic_to_acoustic or self.masked) and self.codec is None:
             raise ValueError("spear.json: acoustic tokens need a codec, expected one.")
+        there = {"ar": self.semantic_to_acoustic, "nar": self.masked, "bridge": self.bridge}
+        if self.decoder is not None and there.get(self.decoder) is None:
+            raise ValueError(f"spear.json: decoder is {self.decoder!r}, which this voice does not have.")
         parts = [self.tokenizer, self.text_to_semantic, self.semantic_to_acoustic, self.masked, self.bridge]
         for part in [*(p for p in parts if p is not None), *self.prompts]:
             if not re.fullmatch(r"\w[\w.+-]*", part):

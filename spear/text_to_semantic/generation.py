@@ -43,6 +43,9 @@ def generate(
         if target_kind != "semantic":
             raise ValueError("a prompt is of semantic tokens, expected none for a text target")
         longest = check_prompt(model, prompt, n_prompt, len(source), window)
+        if request.n_prompt_text is not None and model.durations is not None and source_kind == "text":
+            durations = model.durations_behind(source, n_source, given, n_prompt, request.n_prompt_text)
+            given = given | {"durations": durations}
     room = window - longest
     if (request.max_tokens or 1) > room:
         raise ValueError(

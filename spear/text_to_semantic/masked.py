@@ -20,9 +20,10 @@ def fill(
     """Semantic tokens of text; `n_tokens` of what is handed over counts without the prompt."""
     config, table, sampling = model.config, model.tables["semantic"], request.sampling
     rows, device = len(source), source.device
-    rate, languages = given["rate"], given["languages"]
-    durations = model.encode(source, n_source, "text", languages, rate).log_durations
-    durations = torch.expm1(durations.float()).clamp(min=0)
+    rate, languages, durations = given["rate"], given["languages"], given.get("durations")
+    if durations is None:
+        predicted = model.encode(source, n_source, "text", languages, rate).log_durations
+        durations = torch.expm1(predicted.float()).clamp(min=0)
     durations = durations * (torch.arange(source.shape[1], device=device) < n_source[:, None])
     known = torch.zeros(rows, dtype=torch.long, device=device) if prompt is None else n_prompt
     length, finished = _lengths(durations, known, request, config.max_semantic)

@@ -302,6 +302,7 @@ class TextToSemantic(nn.Module, Pretrained):
         stretch: Tensor | float | None = None,
         prompt: Tensor | None = None,
         n_prompt: Tensor | None = None,
+        n_prompt_text: Tensor | None = None,
         sampling: Sampling | None = None,
         seed: int | Sequence[int] | None = None,
         **options,
@@ -311,7 +312,8 @@ class TextToSemantic(nn.Module, Pretrained):
         Args:
             source: [B, S], n_source: [B]; rows do not influence each other.
             languages, rate, stretch: as of `forward`; a rate may be one number.
-            prompt: semantic tokens [B, P] that the target begins with (their words begin the text), n_prompt [B].
+            prompt: semantic tokens [B, P] that the target begins with (their words begin the text), n_prompt [B]; n_prompt_text [B] says
+                how many text tokens their words are, and a model with durations then lays those along the prompt.
             sampling: how tokens are drawn; its guidance needs training with hidden sources.
             seed: of the first row, the others count on; or one for each. None = torch's own.
             options: fields of `Request`: max_tokens, beams, speculate, steps, n_tokens, callback, compiled, ...
@@ -328,7 +330,19 @@ class TextToSemantic(nn.Module, Pretrained):
         if isinstance(rate, (int, float)):
             rate = torch.full((len(source),), float(rate), device=source.device)
         given = {"languages": languages, "rate": rate, "stretch": stretch}
+        request.n_prompt_text = n_prompt_text
         return generate(self, source, n_source, source_kind, target_kind, given, prompt, n_prompt, request)
+
+    def durations_behind(
+        self, source: Tensor, n_source: Tensor, given: dict, n_prompt: Tensor, n_text: Tensor
+    ) -> Tensor:
+        """Predicted durations [B, S], those of the first `n_text` [B] tokens scaled to the `n_prompt` [B] that they last."""
+        if n_text.shape != n_source.shape or bool((n_text < 0).any()) or bool((n_text > n_source).any()):
+            raise ValueError(f"n_prompt_text {n_text.tolist()}: the text has {n_source.tolist()} tokens")
+        found = torch.expm1(self.encode(source, n_source, TEXT, **given).log_durations.float()).clamp(min=0)
+        inside = torch.arange(source.shape[1], device=source.device) < n_text[:, None]
+        scale = n_prompt / (found * inside).sum(1).clamp(min=1e-3)
+        return torch.where(inside, found * scale[:, None], found)
 
     def _language_vectors(self, languages: Tensor, n_source: Tensor, x: Tensor) -> Tensor:
         if languages.is_floating_point():

@@ -42,6 +42,7 @@ class Request:
     n_tokens: Tensor | None = None
     callback: Callable[[int, Tensor], None] | None = None
     compiled: bool = False
+    n_prompt_text: Tensor | None = None  # set by `TextToSemantic.generate`
 
     def __post_init__(self) -> None:
         for name in ("beams", "steps"):
