@@ -77,9 +77,7 @@ def publish_spear(
             if source is None:
                 continue
             model = kinds[name].from_pretrained(source)
-            # a codebook's running counts and a tokenizer's statistics lose nothing that matters, and codes stay what they are
-            dtype = None if name == "tokenizer" else torch.float16
-            model.save_pretrained(folder / name, card=_card(cards, name, source), dtype=dtype)
+            model.save_pretrained(folder / name, card=_card(cards, name, source), dtype=torch.float16)
             description[PARTS[name]] = name
         if card := _card(cards, "voice"):
             (folder / "README.md").write_text(card, encoding="utf-8")

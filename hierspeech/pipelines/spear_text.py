@@ -86,11 +86,12 @@ def read_texts(
     for text, one in zip(texts, encoded, strict=True):
         if not one.ids:
             raise nothing_to_say(str(text), language)
-    known = None
+    known = n_known_text = None
     if continue_from is not None:
         front = tokenizer.encode(continue_from[0], language, config.languages)
         encoded = [front + one for one in encoded]
         known = continue_from[1][None].expand(len(texts), -1).to(device)
+        n_known_text = torch.full((len(texts),), len(front.ids), device=device)
     for one in encoded:
         check_length(one.ids, config.max_text)
     ids, languages, lengths = pad_texts(encoded)
@@ -101,6 +102,7 @@ def read_texts(
         languages=torch.tensor(languages, device=device) if config.languages else None,
         rate=speaking_rate(voice, speed, reading),
         prompt=known,
+        n_prompt_text=n_known_text,
         sampling=Sampling(temperature, reading.top_k or description.top_k, reading.top_p, reading.guidance),
         seed=seeds,
         beams=reading.beams,
