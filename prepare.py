@@ -66,7 +66,12 @@ def _make_pack(argv: list[str]) -> None:
 
 
 def _add_tokens(argv: list[str]) -> None:
-    from hierspeech.preparation.tokens import add_acoustic_tokens, add_semantic_tokens, fit_tokenizer
+    from hierspeech.preparation.tokens import (
+        add_acoustic_tokens,
+        add_predicted_tokens,
+        add_semantic_tokens,
+        fit_tokenizer,
+    )
     from spear.tokenizers import load_tokenizer
 
     args = _tokens_parser().parse_args(argv)
@@ -97,6 +102,8 @@ def _add_tokens(argv: list[str]) -> None:
             _check_tokens(args, tokenizer)
         elif not add_semantic_tokens(args.pack, tokenizer, args.redo):
             print("semantic_tokens: there already, nothing to do", file=sys.stderr)
+        if not args.check:
+            add_predicted_tokens(args.pack, tokenizer, args.redo)
     if args.codec:
         from spear.codec.codec import load_codec
 

@@ -20,6 +20,7 @@ from speech.packs import Pack
 from speech.semantic.quantizer import TokenSpec
 
 SEMANTIC, ACOUSTIC = "semantic_tokens", "acoustic_tokens"
+PREDICTED = "predicted_tokens"  # of what text-to-vec predicts for the same words (`predicted`)
 
 
 def token_note(folder: str | Path, name: str) -> dict | None:
@@ -53,6 +54,17 @@ def require_semantic_tokens(pack: Pack, spec: TokenSpec) -> TokenSpec:
     return found
 
 
+def require_predicted_tokens(pack: Pack, spec: TokenSpec) -> None:
+    """Refuse tokens of predicted features by another tokenizer than `spec` names.
+
+    Raises:
+        ValueError: no such tokens, or others.
+    """
+    found = build(TokenSpec, _note(pack, PREDICTED)["spec"])
+    if not spec.accepts(found):
+        raise ValueError(f"{pack.folder}: holds predicted tokens of {found}, the model wants {spec}")
+
+
 def require_acoustic_tokens(pack: Pack, spec: object, n_codebooks: int) -> None:
     """Refuse codes of another codec than `spec` (a CodecSpec), or of fewer codebooks than `n_codebooks`.
 
@@ -83,7 +95,7 @@ def array_digest(pack: Pack, name: str) -> str:
 def _note(pack: Pack, name: str) -> dict:
     note = token_note(pack.folder, name)
     if note is None or not pack.has(name):
-        option = "--tokenizer" if name == SEMANTIC else "--codec"
+        option = "--codec" if name == ACOUSTIC else "--tokenizer"
         raise ValueError(
             f"{pack.folder}: the pack has no {name!r}; run prepare.py tokens {pack.folder} {option} ... first"
         )

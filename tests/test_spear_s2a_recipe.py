@@ -13,7 +13,7 @@ from spear.codec.codec import CodecSpec
 from spear.sampling import Sampling
 from spear.semantic_to_acoustic import MaskedSemanticToAcoustic, SemanticToAcoustic
 from spear.semantic_to_acoustic.data import collate
-from speech.packs import write_arrays
+from speech.packs import Pack, write_arrays
 
 CONFIGS = {"s2a": "configs/tiny/spear_s2a.yaml", "soundstorm": "configs/tiny/spear_soundstorm.yaml"}
 CLASSES = {"s2a": SemanticToAcoustic, "soundstorm": MaskedSemanticToAcoustic}
@@ -223,3 +223,18 @@ def test_style_vectors_from_elsewhere_are_read_from_the_pack(tmp_path):
     assert batch.prompt.shape == (4, 5)
     ((_, losses),) = recipe.turns(batch, 0)
     assert torch.isfinite(losses["codes"])
+
+
+def test_tokens_of_predicted_features_are_learnt_from_where_asked_for(tmp_path):
+    make_token_pack(tmp_path)
+    with pytest.raises(ValueError, match="the pack has no 'predicted_tokens'"):
+        open_recipe("s2a", tmp_path, "data.predicted_rate=1.0")
+    pack = Pack(tmp_path)
+    write_arrays(
+        tmp_path, ["predicted_tokens"], [(pack.read("semantic_tokens", i) * 0 + 23,) for i in range(6)]
+    )
+    note = (tmp_path / "semantic_tokens.spec.json").read_text()
+    (tmp_path / "predicted_tokens.spec.json").write_text(note)
+    recipe, _ = open_recipe("s2a", tmp_path, "data.predicted_rate=1.0")
+    batch = next(recipe.batches(0))
+    assert (batch.tokens[batch.token_mask] == 23).all()

@@ -9,13 +9,18 @@ from make_pack import make_pack
 from test_prepare_packs import shard
 
 import prepare
-from hierspeech.preparation.tokens import add_semantic_tokens, fit_tokenizer
+from hierspeech.preparation.tokens import add_predicted_tokens, add_semantic_tokens, fit_tokenizer
 from spear.codec.model import CompactCodec, CompactCodecConfig
 from speech.packs import Pack, write_arrays
 from speech.semantic.encoder import SemanticSpec
 from speech.semantic.phonetic import PhoneticEncoder, PhoneticEncoderConfig
 from speech.semantic.quantizer import SemanticQuantizer, TokenSpec
-from speech.token_arrays import require_acoustic_tokens, require_semantic_tokens, token_note
+from speech.token_arrays import (
+    require_acoustic_tokens,
+    require_predicted_tokens,
+    require_semantic_tokens,
+    token_note,
+)
 
 SPEC = SemanticSpec("phonetic", 1, 8, 50)
 
@@ -53,6 +58,10 @@ def test_fitting_and_writing_tokens_in_one_command(kind, request, tmp_path, caps
         assert found.dtype == np.int16 and len(found) == -(-read.length("semantic", i) // 2)
         x = torch.from_numpy(read.read("semantic", i).astype(np.float32)).T[None]
         assert np.array_equal(found, quantizer.tokens(x)[0].numpy())
+        assert np.array_equal(read.read("predicted_tokens", i), found), (
+            "this pack's prediction is its features"
+        )
+    require_predicted_tokens(read, quantizer.spec)
     assert tokens(pack, "--tokenizer", tmp_path / "t", "--fit", 8, "--rate", 25) == 0
     assert "nothing to do" in capsys.readouterr().err
     assert tokens(pack, "--tokenizer", tmp_path / "t", "--fit", 16) == 2
@@ -113,6 +122,15 @@ def test_features_that_were_made_again_make_the_tokens_again(plain):
     assert add_semantic_tokens(plain, quantizer)
     pack = Pack(plain)
     assert any(not np.array_equal(pack.read("semantic_tokens", i), b) for i, b in enumerate(before))
+
+
+def test_predicted_tokens_of_another_tokenizer_are_refused(plain):
+    add_semantic_tokens(plain, fit_tokenizer(plain, 8))
+    with pytest.raises(ValueError, match="predicted_tokens"):
+        require_predicted_tokens(Pack(plain), TokenSpec(SPEC, 8, 25))
+    assert add_predicted_tokens(plain, fit_tokenizer(plain, 8))
+    with pytest.raises(ValueError, match="holds predicted tokens of"):
+        require_predicted_tokens(Pack(plain), TokenSpec(SPEC, 9, 25))
 
 
 def test_a_pack_of_features_alone_needs_no_sound(plain):

@@ -84,7 +84,7 @@ def prepare(
     folder = folder.absolute()  # workers may run elsewhere
     plan = Plan(folder)
     plan.require(options.audio)
-    with _locked(folder):
+    with locked(folder):
         for part in [*folder.glob("*.part"), *folder.glob("shards/*/*.part")]:
             part.unlink()
         if (folder / "utterances.jsonl").is_file():  # a plain pack: one shard, which is the pack
@@ -236,7 +236,7 @@ def _summary(folder: Path, shards: list[Path], dropped: list[Dropped]) -> Summar
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """No second prepare.py on the same pack; the lock ends with the process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
     try:

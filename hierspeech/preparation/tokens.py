@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hierspeech.preparation.packing import _locked
+from hierspeech.preparation.packing import locked
 from hierspeech.preparation.reporting import Progress
 from hierspeech.preparation.semantic import device
 from hierspeech.preparation.stages import SAMPLE_RATE, as_wav
@@ -25,7 +25,7 @@ from speech.pack_index import forget_arrays, write_index
 from speech.packs import Pack, write_arrays, write_whole
 from speech.semantic.encoder import SemanticSpec
 from speech.semantic.quantizer import SemanticQuantizer, SemanticQuantizerConfig, digest
-from speech.token_arrays import ACOUSTIC, SEMANTIC, array_digest, note_path, token_note
+from speech.token_arrays import ACOUSTIC, PREDICTED, SEMANTIC, array_digest, note_path, token_note
 
 FIT_FRAMES = 20_000_000
 """Frames that a tokenizer is fitted on (110 hours); of a larger pack, those of utterances drawn at random."""
@@ -67,6 +67,29 @@ def add_semantic_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = F
 
     note = {"spec": asdict(spec), "weights": digest(tokenizer)}
     return _add(folder, SEMANTIC, note, "wav" if hears else "semantic", rows, redo)
+
+
+def add_predicted_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = False) -> bool:
+    """Write `predicted_tokens` (int16 [N']) of a pack's `predicted` features (text-to-vec's, of the same words); empty where there are none.
+
+    Arguments, result and errors are those of `add_semantic_tokens`; a pack without such features of this tokenizer's encoder is left as it is.
+    """
+    pack = Pack(folder)
+    if not pack.has("predicted") or pack.semantic_spec != asdict(tokenizer.spec.semantic):
+        return False
+    tokenizer = tokenizer.to(device())
+
+    @torch.inference_mode()
+    def rows(shard: Pack) -> Iterator[tuple[np.ndarray]]:
+        for index in range(len(shard)):
+            predicted = torch.from_numpy(shard.read("predicted", index).astype(np.float32))
+            if not len(predicted):
+                yield (np.zeros(0, np.int16),)
+                continue
+            yield (tokenizer.tokens(predicted.T[None].to(device()))[0].cpu().numpy().astype(np.int16),)
+
+    note = {"spec": asdict(tokenizer.spec), "weights": digest(tokenizer)}
+    return _add(folder, PREDICTED, note, "predicted", rows, redo)
 
 
 def add_acoustic_tokens(
@@ -169,7 +192,7 @@ def fit_tokenizer(
 
 def _add(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: bool) -> bool:
     folder = Path(folder)
-    with _locked(folder):
+    with locked(folder):
         pack = Pack(folder)
         note = note | {"made_from": array_digest(pack, source)}
         n_shards = len(pack.first) - 1

@@ -19,7 +19,12 @@ from speech.data import step_batches
 from speech.masks import lengths_to_mask
 from speech.packs import Pack, SpeakerIndex
 from speech.semantic.quantizer import TokenSpec
-from speech.token_arrays import require_acoustic_tokens, require_semantic_tokens
+from speech.token_arrays import (
+    PREDICTED,
+    require_acoustic_tokens,
+    require_predicted_tokens,
+    require_semantic_tokens,
+)
 from speech.training import TrainConfig
 
 SAMPLE_RATE = 16000
@@ -89,6 +94,8 @@ class Pieces:
         self.pack = Pack(data.pack)
         self.tokens = require_semantic_tokens(self.pack, tokens)
         require_acoustic_tokens(self.pack, codec, n_codebooks)
+        if data.predicted_rate:
+            require_predicted_tokens(self.pack, self.tokens)
         if (conditioning.style is None) != (data.style_array is not None):
             raise ValueError(
                 f"data.style_array: {data.style_array!r}, and model.conditioning.style: {conditioning.style}; expected one of the two"
@@ -163,8 +170,8 @@ class Pieces:
         stop = min(start + wanted, total)
         first, last = (int(frames_of(n, self.tokens, self.codec)) for n in (start, stop))
         name = "semantic_tokens"
-        if rng.random() < self.data.predicted_rate and self.pack.length("predicted_tokens", index) == total:
-            name = "predicted_tokens"
+        if rng.random() < self.data.predicted_rate and self.pack.length(PREDICTED, index) == total:
+            name = PREDICTED
         tokens = self.pack.read(name, index, start, stop).astype(np.int64)
         codes = self.pack.read("acoustic_tokens", index, first, last)[:, : self.n_codebooks]
         return tokens, np.ascontiguousarray(codes.T).astype(np.int64)
