@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierspeech.pipelines.prompt import VoicePrompt, find_reference
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.spear_voice import SpearVoice
-from speech.audio import AudioError, resample
+from speech.audio import resample
 
 ENCODER_RATE = 16000  # Hz of what semantic encoders and style encoders hear
 PROMPT_SECONDS = 3.0  # of tokens to continue from (SPEAR-TTS section 5)
@@ -48,8 +49,6 @@ class SpearPrompt:
         Raises:
             ValueError: not readable, not finite, silent, or under 0.5 s of sound.
         """
-        from hierspeech.pipelines.prompt import VoicePrompt
-
         wav, _ = prepare_reference(reference, ENCODER_RATE, sample_rate or ENCODER_RATE)
         base = VoicePrompt.from_audio(wav, voice.base, ENCODER_RATE)
         tokens, codes = encode_prompt(wav, voice)
@@ -118,7 +117,7 @@ def as_spear_prompt(
         return SpearPrompt.from_audio(reference, voice, sample_rate)
     prompt = reference if isinstance(reference, SpearPrompt) else None
     if prompt is None:
-        path = _find(reference, voice)
+        path = find_reference(reference, voice)
         if path.suffix != ".safetensors":
             return SpearPrompt.from_audio(path, voice)
         prompt = SpearPrompt.load(path)
@@ -127,23 +126,6 @@ def as_spear_prompt(
             f"the prompt was made with the voice {prompt.voice!r}, but this voice is {spear_tag(voice)!r}."
         )
     return prompt
-
-
-def _find(reference: str | os.PathLike | None, voice: SpearVoice) -> Path:
-    shipped = voice.description.prompts
-    if reference is None:
-        if not shipped:
-            raise ValueError(
-                f"the voice {voice.description.name!r} has no saved prompts: expected a reference recording."
-            )
-        reference = shipped[0]
-    elif Path(reference).exists():
-        return Path(reference)
-    if str(reference) in shipped:
-        return voice.folder / "prompts" / f"{reference}.safetensors"
-    raise AudioError(
-        f"{reference}: no such sound file, nor a saved prompt of the voice ({', '.join(shipped) or 'none'})."
-    )
 
 
 def spear_tag(voice: SpearVoice) -> str:

@@ -21,11 +21,10 @@ from typing import Any
 
 import torch
 
-from hierspeech.pipelines.spear_names import VOICES_FOLDER, shipped_spear_voices
-from hierspeech.pipelines.voice import Voice, load_voice, pick_device
+from hierspeech.pipelines.spear_names import shipped_spear_voices
+from hierspeech.pipelines.voice import Voice, find_folder, load_voice, pick_device
 from speech.config import build
 from speech.fast import PRECISIONS
-from speech.hub import VOICE_FILES, download, is_hub_id
 
 DEFAULT_SPEAR_VOICE = "lite-spear"
 FORMAT = 1
@@ -188,20 +187,7 @@ def load_spear_voice(
 
 def find_spear_voice(name: str | Path) -> Path:
     """The folder of a token voice: a folder goes first, then a shipped name; only an id "owner/name" asks the hub."""
-    for folder in (Path(name), VOICES_FOLDER / name):
-        if (folder / "spear.json").is_file():
-            return folder
-    known = ", ".join(shipped_spear_voices()) or "none"
-    if Path(name).is_dir():
-        raise ValueError(f"{name}: this folder has no spear.json; shipped token voices: {known}.")
-    if not is_hub_id(str(name)):
-        raise ValueError(
-            f"unknown token voice {str(name)!r}: expected a folder, a hub id or a shipped one ({known})."
-        )
-    folder = download(str(name), VOICE_FILES)
-    if not (folder / "spear.json").is_file():
-        raise ValueError(f"{name}: this hub repository has no spear.json, so it is no token voice.")
-    return folder
+    return find_folder(name, "spear.json", "token voice", shipped_spear_voices())
 
 
 def read_spear_description(folder: Path) -> SpearDescription:

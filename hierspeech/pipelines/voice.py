@@ -255,19 +255,30 @@ def shipped_voices() -> list[str]:
 
 def find_voice(name: str | Path) -> Path:
     """The folder of a voice: a folder goes first, then a shipped name; only an id "owner/name" asks the hub."""
+    return find_folder(name, "voice.json", "voice", shipped_voices())
+
+
+def find_folder(name: str | Path, file: str, kind: str, shipped: list[str]) -> Path:
+    """The folder that holds `file`: a folder goes first, then a name inside the package; only an id "owner/name" asks the hub.
+
+    Args:
+        kind: what such a folder is, in messages; shipped: the names inside the package.
+    Raises:
+        ValueError: there is none.
+    """
     for folder in (Path(name), VOICES_FOLDER / name):
-        if (folder / "voice.json").is_file():
+        if (folder / file).is_file():
             return folder
-    known = ", ".join(shipped_voices()) or "none"
+    known = ", ".join(shipped) or "none"
     if Path(name).is_dir():
-        raise ValueError(f"{name}: this folder has no voice.json; shipped voices: {known}.")
+        raise ValueError(f"{name}: this folder has no {file}; shipped {kind}s: {known}.")
     if not is_hub_id(str(name)):
         raise ValueError(
-            f"unknown voice {str(name)!r}: expected a folder, a hub id or a shipped voice ({known})."
+            f"unknown {kind} {str(name)!r}: expected a folder, a hub id or a shipped {kind} ({known})."
         )
     folder = download(str(name), VOICE_FILES)
-    if not (folder / "voice.json").is_file():
-        raise ValueError(f"{name}: this hub repository has no voice.json, so it is no voice.")
+    if not (folder / file).is_file():
+        raise ValueError(f"{name}: this hub repository has no {file}, so it is no {kind}.")
     return folder
 
 

@@ -20,8 +20,9 @@ from spear.codec.codec import CodecSpec
 from spear.sampling import Generators, Sampling, cosine_schedule, guide, least_confident
 from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningConfig, Values
 from spear.semantic_to_acoustic.drawing import Seed, gumbel_rows, sample_rows, sources
-from spear.semantic_to_acoustic.inputs import Joined, Prompt, check_codec, frames_of, join
+from spear.semantic_to_acoustic.inputs import Joined, Prompt, join
 from spear.semantic_to_acoustic.model import Guided
+from spear.semantic_to_acoustic.spoken import Spoken
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
 from speech.modules.convnext import ConvNeXtBlock
@@ -68,7 +69,7 @@ class Opinion:
     every: Tensor | None = None  # [B, M, Q, K], logits of all codebooks, for training
 
 
-class MaskedSemanticToAcoustic(nn.Module, Pretrained):
+class MaskedSemanticToAcoustic(nn.Module, Pretrained, Spoken):
     """tokens [B, N] and a voice -> codes [B, Q, M]."""
 
     Config = MaskedSemanticToAcousticConfig
@@ -112,22 +113,6 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained):
     def mask_id(self) -> int:
         """Of a code that is not yet made."""
         return self.config.codec.codebook_size
-
-    def check_codec(self, codec: CodecSpec) -> None:
-        """Refuse a codec whose codes this model neither reads nor makes (ValueError, by name)."""
-        check_codec(self.config.codec, codec, self.config.n_codebooks)
-
-    def n_frames(self, n_tokens: Tensor | int) -> Tensor | int:
-        """Frames of codes made of so many tokens."""
-        return frames_of(n_tokens, self.config.tokens, self.config.codec)
-
-    def style(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Log-mel prompt [B, n_mels, F] -> style [B, C], to keep and hand to `generate`."""
-        return self.conditioning.vectors(mel, len(mel), mask)
-
-    def encode_style(self, wav: Tensor, n_samples: Tensor | None = None) -> Tensor:
-        """Recordings [B, T] of `n_samples` [B] (None = all T) -> style [B, C], to keep and hand to `generate`."""
-        return self.conditioning.hear(wav, n_samples)
 
     def forward(
         self,

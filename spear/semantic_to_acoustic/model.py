@@ -21,7 +21,8 @@ from spear.layouts import Codes
 from spear.sampling import Generators, Sampling, guide
 from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningConfig, Values
 from spear.semantic_to_acoustic.drawing import Seed, sample_rows, sources
-from spear.semantic_to_acoustic.inputs import Joined, Prompt, check_codec, frames_of, join
+from spear.semantic_to_acoustic.inputs import Joined, Prompt, join
+from spear.semantic_to_acoustic.spoken import Spoken
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
 from speech.modules.transformer import Transformer, TransformerConfig
@@ -70,7 +71,7 @@ class SemanticToAcousticConfig:
         )
 
 
-class SemanticToAcoustic(nn.Module, Pretrained):
+class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
     """tokens [B, N] and a voice -> codes [B, Q, M]."""
 
     Config = SemanticToAcousticConfig
@@ -92,22 +93,6 @@ class SemanticToAcoustic(nn.Module, Pretrained):
         nn.init.normal_(self.token_embedding.weight, std=0.5)
         nn.init.normal_(self.code_embedding.weight, std=1.0)
         nn.init.normal_(self.head.weight, std=0.02)
-
-    def check_codec(self, codec: CodecSpec) -> None:
-        """Refuse a codec whose codes this model neither reads nor makes (ValueError, by name)."""
-        check_codec(self.config.codec, codec, self.config.n_codebooks)
-
-    def n_frames(self, n_tokens: Tensor | int) -> Tensor | int:
-        """Frames of codes made of so many tokens."""
-        return frames_of(n_tokens, self.config.tokens, self.config.codec)
-
-    def style(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Log-mel prompt [B, n_mels, F] -> style [B, C], to keep and hand to `generate`."""
-        return self.conditioning.vectors(mel, len(mel), mask)
-
-    def encode_style(self, wav: Tensor, n_samples: Tensor | None = None) -> Tensor:
-        """Recordings [B, T] of `n_samples` [B] (None = all T) -> style [B, C], to keep and hand to `generate`."""
-        return self.conditioning.hear(wav, n_samples)
 
     def forward(
         self,
