@@ -38,3 +38,8 @@ def piece_generator(seed: int, index: int) -> torch.Generator:
         return make_generator(seed)
     digest = hashlib.sha256(f"{seed} {index}".encode()).digest()  # neighbouring seeds share no piece
     return make_generator(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def piece_seed(seed: int, index: int) -> int:
+    """The seed of piece `index`: a matter of both alone, so that batches and streams equal calls."""
+    return piece_generator(seed, index).initial_seed() % 2**62

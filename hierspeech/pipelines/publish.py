@@ -78,7 +78,7 @@ def publish(
         def add(name: str, kind: Any, source: Path) -> None:
             model = kind.from_pretrained(source)
             shutil.rmtree(folder / name, ignore_errors=True)
-            model.save_pretrained(folder / name, card=_card(cards, name, source), dtype=torch.float16)
+            model.save_pretrained(folder / name, card=read_card(cards, name, source), dtype=torch.float16)
 
         if ttv is not None:
             description["ttv"] = "ttv"
@@ -108,7 +108,7 @@ def publish(
         if denoiser is not None:
             description["denoiser"] = "denoiser"
             add("denoiser", Denoiser, denoiser)
-        if card := _card(cards, "voice"):
+        if card := read_card(cards, "voice"):
             (folder / "README.md").write_text(card, encoding="utf-8")
         settings = {"version": version, "language": language, "noise_scale": noise_scale}
         description |= {name: value for name, value in settings.items() if value is not None}
@@ -123,7 +123,7 @@ def publish(
             VoicePrompt.from_audio(recording, made).save(folder / "prompts" / f"{name}.safetensors")
 
 
-def _card(cards: Path | None, name: str, source: Path | None = None) -> str | None:
+def read_card(cards: Path | None, name: str, source: Path | None = None) -> str | None:
     """The text of a card: from the folder of them, or the one that training wrote beside the model; None if neither."""
     if cards is not None and not cards.is_dir():
         raise ValueError(f"{cards}: no such folder of model cards.")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from hierspeech.pipelines.command_line import Parser, run, say
-from hierspeech.pipelines.publish import _card
+from hierspeech.pipelines.publish import read_card
 from speech.new_folder import new_folder
 
 PARTS = {
@@ -77,9 +77,9 @@ def publish_spear(
             if source is None:
                 continue
             model = kinds[name].from_pretrained(source)
-            model.save_pretrained(folder / name, card=_card(cards, name, source), dtype=torch.float16)
+            model.save_pretrained(folder / name, card=read_card(cards, name, source), dtype=torch.float16)
             description[PARTS[name]] = name
-        if card := _card(cards, "voice"):
+        if card := read_card(cards, "voice"):
             (folder / "README.md").write_text(card, encoding="utf-8")
         description |= {name: value for name, value in settings.items() if value is not None}
         description["prompts"] = list(prompts or {})

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.arguments import SPEEDS, check_range, pick_seed, piece_generator
+from hierspeech.pipelines.arguments import SPEEDS, check_range, pick_seed, piece_generator, piece_seed
 from hierspeech.pipelines.output import Speech, check_finite, check_level, check_output_rate, finish
 from hierspeech.pipelines.pauses import join, pause_samples
 from hierspeech.pipelines.recording import prepare_source
@@ -117,8 +117,10 @@ class SpearTTS:
         spoken = []
         for index, (piece, _) in enumerate(pieces):
             before = continue_from if index == 0 else None
-            tokens = self.read([piece], language, speed, reading, [_seed(seed, index)], before, callback)[0]
-            spoken.append(self._sound([tokens], [prompt], acoustics, [_seed(seed, index)])[0])
+            tokens = self.read(
+                [piece], language, speed, reading, [piece_seed(seed, index)], before, callback
+            )[0]
+            spoken.append(self._sound([tokens], [prompt], acoustics, [piece_seed(seed, index)])[0])
             if progress:
                 progress(index + 1, len(pieces))
         return self._finish(spoken, [border for _, border in pieces], speed, output_sample_rate, level)
@@ -156,7 +158,7 @@ class SpearTTS:
         flat = [(k, i, piece) for k, own in enumerate(pieces) for i, (piece, _) in enumerate(own)]
         if not flat:
             return []
-        seeds = [_seed(seed, i) for _, i, _ in flat]
+        seeds = [piece_seed(seed, i) for _, i, _ in flat]
         tokens = self.read([piece for _, _, piece in flat], language, speed, reading, seeds)
         spoken = self._sound(tokens, [prompts[k] for k, _, _ in flat], acoustics, seeds)
         results = []
@@ -236,7 +238,7 @@ class SpearTTS:
         prompt = as_spear_prompt(speaker, self.voice, sample_rate)
         parts = self._windows(tokens)
         spoken = [
-            self._sound([part], [prompt], acoustics, [_seed(seed, index)])[0]
+            self._sound([part], [prompt], acoustics, [piece_seed(seed, index)])[0]
             for index, part in enumerate(parts)
         ]
         return self._finish(spoken, ["word"] * len(parts), 1.0, output_sample_rate, level, seamless=True)
@@ -325,8 +327,3 @@ class SpearTTS:
 
 def _border(border: str) -> str:
     return border if border in BORDERS else "sentence"
-
-
-def _seed(seed: int, index: int) -> int:
-    """The seed of piece `index`: a matter of both alone, so that batches and streams equal calls."""
-    return piece_generator(seed, index).initial_seed() % 2**62

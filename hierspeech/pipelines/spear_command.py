@@ -6,6 +6,8 @@ Nothing heavy is imported at the top: wrong arguments are answered before torch 
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 
 from hierspeech.pipelines.command_line import DEFAULT_VOICE, progress_line, say
@@ -106,11 +108,17 @@ def speak(arguments: argparse.Namespace, text: str) -> None:
         "output_sample_rate": arguments.output_sr,
         "level": arguments.level or "loudness",
     }
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always", UserWarning)
+        if arguments.stream:
+            write_stream(tts.stream(text, arguments.ref, **options), arguments.out, arguments.stream)
+        else:
+            speech = tts.synthesize(text, arguments.ref, **options, progress=progress_line("sentence"))
+            speech.save(arguments.out)
+    for warning in met:
+        print(f"infer.py: {warning.message}", file=sys.stderr)
     if arguments.stream:
-        write_stream(tts.stream(text, arguments.ref, **options), arguments.out, arguments.stream)
         return
-    speech = tts.synthesize(text, arguments.ref, **options, progress=progress_line("sentence"))
-    speech.save(arguments.out)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
 
 

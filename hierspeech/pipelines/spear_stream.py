@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierspeech.pipelines.arguments import piece_generator, piece_seed
 from hierspeech.pipelines.output import Speech, check_finite
 from hierspeech.pipelines.pauses import pause_samples, rising
 from hierspeech.pipelines.sentences import FADE_SECONDS
@@ -67,14 +68,14 @@ def stream(
         before: str | None = None
         received = 0
         for index, piece in enumerate(stream_pieces(text, voice.description.max_chars)):
-            piece_seed = _piece_seed(seed, index)
+            own_seed = piece_seed(seed, index)
             if before is not None:
                 pause = pause_samples(before, speed, voice.sample_rate)
                 leveller.begin_piece(round((received + pause) * changer.ratio))
                 received += pause
                 yield from _chunk(changer, leveller, np.zeros(pause, np.float32), output_sample_rate)
-            tokens = tts.read([str(piece)], language, speed, reading, [piece_seed])[0]
-            for wav in _windows(tokens, prompt, voice, acoustics, piece_seed):
+            tokens = tts.read([str(piece)], language, speed, reading, [own_seed])[0]
+            for wav in _windows(tokens, prompt, voice, acoustics, own_seed):
                 check_finite(wav, voice)
                 received += len(wav)
                 yield from _chunk(changer, leveller, wav, output_sample_rate)
@@ -82,12 +83,6 @@ def stream(
         yield from _chunk(changer, leveller, np.zeros(0, np.float32), output_sample_rate, last=True)
 
     return chunks()
-
-
-def _piece_seed(seed: int, index: int) -> int:
-    from hierspeech.pipelines.spear import _seed
-
-    return _seed(seed, index)
 
 
 def _chunk(
@@ -110,8 +105,6 @@ def _windows(
         codes = tokens_to_codes(tokens[None], n_tokens, [prompt], voice, acoustics, [seed])[0]
         parts = _decoded(iter([codes]), voice)
     else:
-        from hierspeech.pipelines.arguments import piece_generator
-
         parts = iter([bridge_to_wav(tokens[None], prompt, voice, piece_generator(seed, 0))])
     held: np.ndarray | None = None
     first = True

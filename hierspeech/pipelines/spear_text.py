@@ -5,6 +5,7 @@ Shapes: B texts, N semantic tokens.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -109,6 +110,12 @@ def read_texts(
         speculate=reading.speculate,
         callback=callback,
     )
+    for text, ended in zip(texts, out.finished.tolist(), strict=True):
+        if not ended:
+            warnings.warn(
+                f"the model came to no end within {config.max_semantic} tokens of {str(text)[:40]!r}: the speech may be cut off or babble",
+                stacklevel=3,
+            )
     rows = [row.cpu() for row in out.rows()]
     for text, row in zip(texts, rows, strict=True):
         if not len(row):
