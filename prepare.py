@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--semantic",
         metavar="NAME[=FOLDER]",
-        help="also make semantic features: phonetic=FOLDER, mms-300m, xls-r-300m, ...",
+        help="also make semantic features: phonetic=FOLDER, mms-300m, hubert-base, ...",
     )
     parser.add_argument(
         "--semantic-layer", type=int, default=7, help="layer of a transformer encoder (default 7)"
