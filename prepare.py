@@ -1,7 +1,7 @@
 """Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md.
 
-`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack (`prepare.py tokens --help`); `prepare.py pseudo PACK ...` has a
-back-translation model write text for them (`prepare.py pseudo --help`).
+`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
+text for them, `prepare.py bpe PACK OUT.json` fits byte pairs on its texts; each explains itself with --help.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STOPPED = 130  # what shells expect of a command ended by Ctrl-C
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    further = {"tokens": _add_tokens, "pseudo": _add_labels}.get(argv[0] if argv else "")
+    further = {"tokens": _add_tokens, "pseudo": _add_labels, "bpe": _fit_bpe}.get(argv[0] if argv else "")
     try:
         further(argv[1:]) if further else _make_pack(argv)
     except (ValueError, OSError) as error:
@@ -109,6 +109,12 @@ def _add_tokens(argv: list[str]) -> None:
 
         if not add_acoustic_tokens(args.pack, load_codec(args.codec), args.codebooks, args.redo):
             print("acoustic_tokens: there already, nothing to do", file=sys.stderr)
+
+
+def _fit_bpe(argv: list[str]) -> None:
+    from spear.bpe_command import fit
+
+    fit(argv)
 
 
 def _add_labels(argv: list[str]) -> None:

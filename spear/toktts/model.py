@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from spear.bpe import embed
 from spear.codec.codec import CodecSpec
 from spear.layouts import Codes, special_ids
 from spear.sampling import Generators, Sampling
@@ -31,7 +32,7 @@ class TokTTSConfig:
 
     codec: CodecSpec = field(default_factory=CodecSpec)
     n_codebooks: int = 2  # the first of the codec's
-    text: str = "bytes"  # key of TEXT_TOKENIZERS
+    text: str = "bytes"  # key of TEXT_TOKENIZERS, or the file of a BPE (spear/bpe.py)
     encoder_width: int = 128
     encoder_heads: int = 4
     encoder_layers: int = 4
@@ -45,6 +46,7 @@ class TokTTSConfig:
     max_frames: int = 1500
 
     def __post_init__(self):
+        self.text = embed(self.text)
         if not 1 <= self.n_codebooks <= self.codec.n_codebooks:
             raise ValueError(f"n_codebooks: expected 1 to {self.codec.n_codebooks}, got {self.n_codebooks}")
 
