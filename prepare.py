@@ -13,6 +13,7 @@ from pathlib import Path
 from hierspeech.preparation.corpora import LAYOUTS, read_corpus
 from hierspeech.preparation.cutting import AudioSettings
 from hierspeech.preparation.engines import ENGINES
+from hierspeech.preparation.merging import ENCODERS, MERGES
 from hierspeech.preparation.packing import STAGES, PackOptions, prepare
 from hierspeech.preparation.records import CorpusOptions
 from hierspeech.preparation.reporting import table
@@ -38,7 +39,9 @@ def _make_pack(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     corpus = CorpusOptions(args.language, _names(args.subsets), args.mic, _delimiter(args.delimiter))
     options = PackOptions(
-        audio=AudioSettings(args.min_seconds, args.max_seconds, args.split_seconds),
+        audio=AudioSettings(
+            args.min_seconds, args.max_seconds, args.split_seconds, merge=args.merge, speakers=args.speakers
+        ),
         dev_share=args.dev_share,
         dev_by=args.dev_by,
         shard_hours=args.shard_hours,
@@ -167,6 +170,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-seconds", type=float, default=35.0)
     parser.add_argument(
         "--split-seconds", type=float, metavar="MAX", help="cut longer recordings at their pauses"
+    )
+    parser.add_argument(
+        "--merge",
+        choices=MERGES,
+        default="pauses",
+        help="of --split-seconds: how long pieces are (default: pauses)",
+    )
+    parser.add_argument(
+        "--speakers",
+        choices=sorted(ENCODERS),
+        help="of --merge: one speaker in a piece, told apart by it",
     )
     parser.add_argument(
         "--dev-share", type=float, default=0.02, help="for validation, where the corpus says nothing"
