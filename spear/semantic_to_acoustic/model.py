@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
 from spear.layouts import Codes
@@ -25,6 +26,7 @@ from spear.semantic_to_acoustic.inputs import Joined, Prompt, join
 from spear.semantic_to_acoustic.spoken import Spoken
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
+from speech.modules.one_token import OneToken
 from speech.modules.transformer import Transformer, TransformerConfig
 from speech.semantic.quantizer import TokenSpec
 
@@ -152,6 +154,14 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
         vectors = self.code_embedding(places)  # [B, Q, L, D]
         return self.code_in(vectors.transpose(1, 2).flatten(2))
 
+    def step_table(self) -> tuple[Tensor, Tensor]:
+        """`embed` of one step as a sum of rows: a table [Q * (K + 2), W] (without the bias), and where each codebook begins in it [Q]."""
+        config = self.config
+        codes = self.code_embedding.weight.unflatten(0, (config.n_codebooks, -1))  # [Q, K + 2, D]
+        into = self.code_in.weight.unflatten(1, (config.n_codebooks, -1))  # [W, Q, D]
+        places = torch.arange(config.n_codebooks, device=codes.device) * codes.shape[1]
+        return torch.einsum("qkd,wqd->qkw", codes, into).flatten(0, 1), places
+
     def align(self, context: Tensor, token_mask: Tensor, steps: Tensor, first: int = 0) -> Tensor:
         """context [B, N, W], embedded steps `first` .. [B, L, W] -> the same, with what was encoded of each step's frame."""
         if not self.config.aligned_input:
@@ -226,15 +236,29 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
         starts, levels = joined.n_known.tolist(), config.n_codebooks
         first = min(starts)
         n_steps = steps_in.shape[-1] - 1
+
+        def twice(x: Tensor) -> Tensor:
+            return torch.cat([x, x]) if is_guided else x
+
         cache = self.decoder.make_cache(len(context), n_steps)
-        shown = max(starts)
+        shown, quick = max(starts), None
         for step in range(first, n_steps):
-            columns = steps_in[..., : step + 1] if step == first else steps_in[..., step : step + 1]
-            x = self.embed(columns if not is_guided else columns.repeat(2, 1, 1))
-            x = self.align(context, mask, x, 0 if step == first else step)
-            cache.reach = step + 1
-            h = self.decoder(x, cache=cache, **self.cross(context, mask))
-            logits = self.logits(h[:, -1:])[:, 0].float()  # [B, Q, K]
+            if quick is None:  # the prompt at once; from then on every row makes one step at a time
+                x = self.embed(twice(steps_in[..., : first + 1]))
+                cache.reach = first + 1
+                x = self.align(context, mask, x)
+                h = self.decoder(x, cache=cache, **self.cross(context, mask))[:, -1]
+                quick = OneToken(self.decoder, cache, first + 1)
+                table, places = self.step_table()
+                # what is added to the codes of every step, [B, L, W]
+                added = self.align(context, mask, self.code_in.bias.expand(len(context), n_steps, -1))
+                # for one row the product with the large matrix is twice as quick so
+                head = self.head.weight.t().contiguous()
+                logits = self.logits(h[:, None])[:, 0].float()  # [B, Q, K]
+            else:
+                codes = twice(steps_in[..., step]) + places
+                h = quick(F.embedding_bag(codes, table, mode="sum") + added[:, step])
+                logits = torch.addmm(self.head.bias, h, head).unflatten(1, (levels, -1)).float()
             if is_guided:
                 logits = guide(*logits.chunk(2), sampling.guidance)
             drawn = sample_rows(logits, sampling, generator, [levels * (step >= n) for n in starts])  # [B, Q]

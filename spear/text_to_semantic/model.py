@@ -274,9 +274,14 @@ class TextToSemantic(nn.Module, Pretrained):
     def embed(self, ids: Tensor, kind: str, rate: Tensor | None = None, runs: Tensor | None = None) -> Tensor:
         """Decoder inputs of ids [B, N] (special ones too), each with the repeats before it: [B, N, W]."""
         x = self.tables[kind](ids)
-        if kind == SEMANTIC and self.rates is not None:
-            x = x + self.rates(_given(rate, x))[:, None]
+        condition = self.condition(kind, rate, x)
+        if condition is not None:
+            x = x + condition[:, None]
         return x if runs is None or kind != SEMANTIC else x + self.runs.rows(runs)
+
+    def condition(self, kind: str, rate: Tensor | None, like: Tensor) -> Tensor | None:
+        """What is added to every decoder input of a row, [B, W]: of the speaking rate, NaN where none is given; None = nothing."""
+        return self.rates(_given(rate, like)) if kind == SEMANTIC and self.rates is not None else None
 
     def step(
         self, ids: Tensor, kind: str, rate: Tensor | None, runs: Tensor | None, places: Tensor | None, cache
