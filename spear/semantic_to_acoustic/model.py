@@ -143,7 +143,7 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
             tokens = torch.where(keep_tokens[:, None], tokens, self.config.tokens.n_tokens)
         if keep_style is not None:
             style = torch.where(keep_style[:, None], style, torch.nan)
-        voice = self.conditioning(style, rows)  # [B, W]
+        voice = self.conditioning(style, rows).to(self.token_embedding.weight.dtype)  # [B, W]
         x = self.encoder(self.token_embedding(tokens) + voice[:, None], mask=token_mask)
         return x + voice[:, None]
 

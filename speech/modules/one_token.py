@@ -43,7 +43,7 @@ class OneToken:
             raise ValueError("this transformer has cross-attention, expected a cache with a context")
         self.cache, self.filled = cache, filled
         self.heads, self.groups, self.dim = config.heads, config.groups, config.head_dim
-        weight = transformer.norm.weight
+        weight = transformer.layers[0].attention.to_qkv.weight
         self.full_precision = weight.dtype == torch.float32
         self.eps = torch.full((1, 1), transformer.norm.eps, device=weight.device)
         self.layers = [self._parts(layer) for layer in transformer.layers]
