@@ -22,7 +22,7 @@ from spear.text_tokens import TextTokenizer, text_tokenizer
 from spear.toktts.generation import beam_search, draw_tokens
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
-from speech.modules.kv_cache import KVCache
+from speech.modules.one_token import OneToken
 from speech.modules.transformer import Transformer, TransformerConfig
 
 
@@ -108,10 +108,9 @@ class TokTTS(nn.Module, Pretrained):
         places = torch.arange(first, first + tokens.shape[1], device=tokens.device)
         return self.embedding(tokens) + self.levels(places % self.config.n_codebooks)
 
-    def step(self, tokens: Tensor, place: int, cache: KVCache) -> Tensor:
+    def step(self, tokens: Tensor, place: int, decode: OneToken) -> Tensor:
         """Codes [R] before `place` -> logits of it [R, K + 2]; ends come between frames only, starts never."""
-        cache.reach = place + 1
-        logits = self.out(self.decoder(self.embed(tokens[:, None], place), cache=cache))[:, 0].float()
+        logits = self.out(decode(self.embed(tokens[:, None], place)[:, 0])).float()
         logits[:, self.start] = -torch.inf
         if place % self.config.n_codebooks:
             logits[:, self.end] = -torch.inf
