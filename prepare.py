@@ -88,6 +88,8 @@ def _add_tokens(argv: list[str]) -> None:
             raise ValueError("tokens: --transcribe expects --whisper FOLDER, which says by what")
         if not add_transcripts(args.pack, FrozenWhisper.from_pretrained(args.whisper), args.redo):
             print("whisper_text: there already, nothing to do", file=sys.stderr)
+    if args.report and (not args.check or args.report.suffix not in (".html", ".json")):
+        raise ValueError(f"tokens: --report {args.report}: expected --check too, and FILE.html or FILE.json")
     if (args.fit or args.check) and not args.tokenizer:
         raise ValueError("tokens: --fit and --check expect --tokenizer FOLDER too")
     if args.tokenizer:
@@ -134,14 +136,29 @@ def _check_tokens(args: argparse.Namespace, tokenizer) -> None:
     split = pack.utterances.column("split")
     dev = [index for index, name in enumerate(split) if name == "dev"] or range(len(pack))
     if hasattr(tokenizer, "whisper"):
-        print("\n".join(_whisper_health(pack, tokenizer, dev)))
+        lines = _whisper_health(pack, tokenizer, dev)
+        print("\n".join(lines))
+        _report(args, pack, tokenizer, dev, lines)
         return
     if args.phonetic:
         from speech.semantic.phonetic import PhoneticEncoder
 
         encoder = PhoneticEncoder.from_pretrained(args.phonetic)
         check_encoder(pack, encoder)
-    print("\n".join(round_trip(pack, tokenizer, dev, encoder).lines()))
+    lines = round_trip(pack, tokenizer, dev, encoder).lines()
+    print("\n".join(lines))
+    _report(args, pack, tokenizer, dev, lines)
+
+
+def _report(args: argparse.Namespace, pack, tokenizer, indices, lines: list[str]) -> None:
+    if not args.report:
+        return
+    from hierspeech.preparation.alignment import PHONES
+    from hierspeech.preparation.tokens import token_reader
+    from spear.token_report import statistics, write_report
+
+    figures = statistics(pack, tokenizer.spec, indices, token_reader(pack, tokenizer), PHONES)
+    write_report(args.report, figures, lines)
 
 
 def _whisper_health(pack, tokenizer, indices) -> list[str]:
@@ -238,6 +255,12 @@ def _tokens_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing: entropy, distortion and phones kept on `dev`"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="of --check: statistics of the tokens, FILE.html or FILE.json",
     )
     parser.add_argument(
         "--phonetic", metavar="FOLDER", help="of --check: the phonetic encoder that made the features"

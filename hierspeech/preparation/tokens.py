@@ -48,25 +48,43 @@ def add_semantic_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = F
         ValueError: features of another encoder, or tokens of another tokenizer.
     """
     pack, spec = Pack(folder), tokenizer.spec
-    hears = hasattr(tokenizer, "audio_tokens") and pack.semantic_spec != asdict(spec.semantic)
+    hears = _hears(pack, tokenizer)
     if not hears:
         pack.require_semantic(spec.semantic)
     if spec.n_tokens > 32768:
         raise ValueError(f"{spec.n_tokens} tokens: packs hold at most 32768")
     tokenizer = tokenizer.to(device())
 
-    @torch.inference_mode()
     def rows(shard: Pack) -> Iterator[tuple[np.ndarray]]:
+        read = token_reader(shard, tokenizer, hears)
         for index in range(len(shard)):
-            if hears:
-                tokens = tokenizer.audio_tokens(torch.from_numpy(as_wav(shard.read("wav", index)))[None])
-            else:
-                semantic = torch.from_numpy(shard.read("semantic", index).astype(np.float32)).T[None]
-                tokens = tokenizer.tokens(semantic.to(device()))
-            yield (tokens[0].cpu().numpy().astype(np.int16),)
+            yield (read(index).astype(np.int16),)
 
     note = {"spec": asdict(spec), "weights": digest(tokenizer)}
     return _add(folder, SEMANTIC, note, "wav" if hears else "semantic", rows, redo)
+
+
+def token_reader(
+    pack: Pack, tokenizer: torch.nn.Module, hears: bool | None = None
+) -> Callable[[int], np.ndarray]:
+    """Index of an utterance -> its tokens [N'] by that tokenizer, made now; from its sound (`hears`) or from the pack's features."""
+    hears = _hears(pack, tokenizer) if hears is None else hears
+    place = next(iter(tokenizer.state_dict().values())).device
+
+    @torch.inference_mode()
+    def read(index: int) -> np.ndarray:
+        if hears:
+            tokens = tokenizer.audio_tokens(torch.from_numpy(as_wav(pack.read("wav", index)))[None])
+        else:
+            semantic = torch.from_numpy(pack.read("semantic", index).astype(np.float32)).T[None]
+            tokens = tokenizer.tokens(semantic.to(place))
+        return tokens[0].cpu().numpy()
+
+    return read
+
+
+def _hears(pack: Pack, tokenizer: torch.nn.Module) -> bool:
+    return hasattr(tokenizer, "audio_tokens") and pack.semantic_spec != asdict(tokenizer.spec.semantic)
 
 
 def add_predicted_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = False) -> bool:
