@@ -7,7 +7,7 @@ where that is asked for. A shard's arrays are renamed into place before its note
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ FIT_FRAMES = 20_000_000
 """Frames that a tokenizer is fitted on (110 hours); of a larger pack, those of utterances drawn at random."""
 
 TRANSCRIPTS = "whisper_text"
+TRANSCRIBED_AT_ONCE = 16
+"""Utterances that Whisper hears at once; each is a window of 30 s, however short, so that a GPU is best fed so."""
 
 Rows = Callable[[Pack], Iterator[tuple[np.ndarray]]]
 
@@ -160,17 +162,28 @@ def add_transcripts(folder: Path, whisper: Any, redo: bool = False) -> bool:
     """
     whisper = whisper.to(device())
 
-    @torch.inference_mode()
     def rows(shard: Pack) -> Iterator[tuple[np.ndarray]]:
-        for index in range(len(shard)):
-            wav, ids = as_wav(shard.read("wav", index)), []
-            if 0 < len(wav) <= whisper.extractor.n_samples:
-                states = whisper.encode_mel(whisper.mel(wav)[None])
-                ids = whisper.transcribe(states, shard.utterances[index]["language"])[0]
-            yield (np.array(ids, np.int32),)
+        for first in range(0, len(shard), TRANSCRIBED_AT_ONCE):
+            window = range(first, min(first + TRANSCRIBED_AT_ONCE, len(shard)))
+            heard = _transcribed(shard, whisper, window)
+            yield from ((np.array(heard.get(index, []), np.int32),) for index in window)
 
     note = {"spec": asdict(whisper.spec), "weights": digest(whisper.model)}
     return _add(folder, TRANSCRIPTS, note, "wav", rows, redo)
+
+
+@torch.inference_mode()
+def _transcribed(pack: Pack, whisper: Any, indices: Iterable[int]) -> dict[int, list[int]]:
+    """Transcripts of the utterances that Whisper's window holds, those of a language at once; a row of a batch is what it is alone."""
+    of: dict[str, list[int]] = {}
+    for index in indices:
+        if 0 < pack.length("wav", index) <= whisper.extractor.n_samples:
+            of.setdefault(pack.utterances[index]["language"], []).append(index)
+    found = {}
+    for language, group in of.items():
+        mel = torch.stack([whisper.mel(as_wav(pack.read("wav", index))) for index in group])
+        found |= dict(zip(group, whisper.transcribe(whisper.encode_mel(mel), language), strict=True))
+    return found
 
 
 def fit_tokenizer(

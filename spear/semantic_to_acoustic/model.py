@@ -24,6 +24,7 @@ from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningCo
 from spear.semantic_to_acoustic.drawing import Seed, sample_rows, sources
 from spear.semantic_to_acoustic.inputs import Joined, Prompt, join
 from spear.semantic_to_acoustic.spoken import Spoken
+from spear.text_to_semantic.mup import MupConfig, init_mup, mup_lr_scales
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
 from speech.modules.one_token import OneToken
@@ -52,6 +53,7 @@ class SemanticToAcousticConfig:
     cross_attention: bool = True
     aligned_input: bool = True  # a step is given what was encoded of its frame
     max_frames: int = 1500  # prompt included
+    mup: MupConfig | None = None  # its embeddings_std and output_mult are of text to semantic only
 
     def __post_init__(self):
         if not 1 <= self.n_codebooks <= self.codec.n_codebooks:
@@ -95,6 +97,13 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
         nn.init.normal_(self.token_embedding.weight, std=0.5)
         nn.init.normal_(self.code_embedding.weight, std=1.0)
         nn.init.normal_(self.head.weight, std=0.02)
+        if config.mup is not None:
+            init_mup(self, config.mup)
+            nn.init.zeros_(self.head.weight)
+
+    def lr_scales(self) -> dict[str, float]:
+        """Factors of the learning rate by parameter, which `speech.optimization` asks for."""
+        return {} if self.config.mup is None else mup_lr_scales(self, self.config.mup)
 
     def forward(
         self,
