@@ -74,7 +74,11 @@ def test_a_short_stretch_follows_what_it_is_in_unless_it_is_far_off():
 
 def test_voices_are_known_again():
     voices = Voices()
-    assert [voices.place(v) for v in (A, B, A, np.array([0.95, 0.312]), B)] == [0, 1, 0, 0, 1]
+    assert [voices.place(v, 5.0) for v in (A, B, A, np.array([0.95, 0.312]), B)] == [0, 1, 0, 0, 1]
+    between = np.array([0.75, -0.661])  # of cosine 0.75 to A
+    for seconds, who in ((1.0, 0), (5.0, 1)):  # a short one is the nearest's
+        voices = Voices()
+        assert [voices.place(A, 5.0), voices.place(between, seconds)] == [0, who]
 
 
 def test_a_stretch_without_pauses_is_cut_at_its_quietest_blocks():

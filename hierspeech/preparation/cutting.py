@@ -189,7 +189,7 @@ def _cut_at_pauses(recording: dict, settings: AudioSettings) -> list[Piece]:
         for (a, b), vector in pieces:
             span = [round(start + a, 3), round(start + b, 3)]
             piece = wav[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)]
-            who = 0 if vector is None else voices.place(vector)
+            who = 0 if vector is None else voices.place(vector, b - a)
             found.append(Piece(f"{recording['id']}-{len(found):04d}", "", span, piece, who))
         if last:
             break
@@ -247,7 +247,7 @@ def _cut_with_text(recording: dict, settings: AudioSettings) -> list[Piece]:
         stop = spoken[inside[-1] + 1] if inside[-1] + 1 < len(spoken) else len(words)
         text = " ".join(words[(spoken[inside[0]] if inside[0] else 0) : stop])
         piece = wav[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)]
-        who = 0 if vector is None else voices.place(vector)
+        who = 0 if vector is None else voices.place(vector, b - a)
         found.append(
             Piece(f"{recording['id']}-{len(found):04d}", text, [round(a, 3), round(b, 3)], piece, who)
         )
