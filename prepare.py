@@ -1,7 +1,7 @@
 """Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md.
 
-`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack (`prepare.py tokens --help`); `prepare.py pseudo PACK ...` has a
-back-translation model write text for them (`prepare.py pseudo --help`).
+`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
+text for them, `prepare.py bpe PACK OUT.json` fits byte pairs on its texts; each explains itself with --help.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from hierspeech.preparation.corpora import LAYOUTS, read_corpus
 from hierspeech.preparation.cutting import AudioSettings
 from hierspeech.preparation.engines import ENGINES
+from hierspeech.preparation.merging import ENCODERS, MERGES
 from hierspeech.preparation.packing import STAGES, PackOptions, prepare
 from hierspeech.preparation.records import CorpusOptions
 from hierspeech.preparation.reporting import table
@@ -22,7 +23,7 @@ STOPPED = 130  # what shells expect of a command ended by Ctrl-C
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    further = {"tokens": _add_tokens, "pseudo": _add_labels}.get(argv[0] if argv else "")
+    further = {"tokens": _add_tokens, "pseudo": _add_labels, "bpe": _fit_bpe}.get(argv[0] if argv else "")
     try:
         further(argv[1:]) if further else _make_pack(argv)
     except (ValueError, OSError) as error:
@@ -38,7 +39,9 @@ def _make_pack(argv: list[str]) -> None:
     args = _parser().parse_args(argv)
     corpus = CorpusOptions(args.language, _names(args.subsets), args.mic, _delimiter(args.delimiter))
     options = PackOptions(
-        audio=AudioSettings(args.min_seconds, args.max_seconds, args.split_seconds),
+        audio=AudioSettings(
+            args.min_seconds, args.max_seconds, args.split_seconds, merge=args.merge, speakers=args.speakers
+        ),
         dev_share=args.dev_share,
         dev_by=args.dev_by,
         shard_hours=args.shard_hours,
@@ -85,6 +88,8 @@ def _add_tokens(argv: list[str]) -> None:
             raise ValueError("tokens: --transcribe expects --whisper FOLDER, which says by what")
         if not add_transcripts(args.pack, FrozenWhisper.from_pretrained(args.whisper), args.redo):
             print("whisper_text: there already, nothing to do", file=sys.stderr)
+    if args.report and (not args.check or args.report.suffix not in (".html", ".json")):
+        raise ValueError(f"tokens: --report {args.report}: expected --check too, and FILE.html or FILE.json")
     if (args.fit or args.check) and not args.tokenizer:
         raise ValueError("tokens: --fit and --check expect --tokenizer FOLDER too")
     if args.tokenizer:
@@ -111,6 +116,12 @@ def _add_tokens(argv: list[str]) -> None:
             print("acoustic_tokens: there already, nothing to do", file=sys.stderr)
 
 
+def _fit_bpe(argv: list[str]) -> None:
+    from spear.bpe_command import fit
+
+    fit(argv)
+
+
 def _add_labels(argv: list[str]) -> None:
     from spear.low_resource.command import label
 
@@ -125,14 +136,29 @@ def _check_tokens(args: argparse.Namespace, tokenizer) -> None:
     split = pack.utterances.column("split")
     dev = [index for index, name in enumerate(split) if name == "dev"] or range(len(pack))
     if hasattr(tokenizer, "whisper"):
-        print("\n".join(_whisper_health(pack, tokenizer, dev)))
+        lines = _whisper_health(pack, tokenizer, dev)
+        print("\n".join(lines))
+        _report(args, pack, tokenizer, dev, lines)
         return
     if args.phonetic:
         from speech.semantic.phonetic import PhoneticEncoder
 
         encoder = PhoneticEncoder.from_pretrained(args.phonetic)
         check_encoder(pack, encoder)
-    print("\n".join(round_trip(pack, tokenizer, dev, encoder).lines()))
+    lines = round_trip(pack, tokenizer, dev, encoder).lines()
+    print("\n".join(lines))
+    _report(args, pack, tokenizer, dev, lines)
+
+
+def _report(args: argparse.Namespace, pack, tokenizer, indices, lines: list[str]) -> None:
+    if not args.report:
+        return
+    from hierspeech.preparation.alignment import PHONES
+    from hierspeech.preparation.tokens import token_reader
+    from spear.token_report import statistics, write_report
+
+    figures = statistics(pack, tokenizer.spec, indices, token_reader(pack, tokenizer), PHONES)
+    write_report(args.report, figures, lines)
 
 
 def _whisper_health(pack, tokenizer, indices) -> list[str]:
@@ -163,6 +189,17 @@ def _parser() -> argparse.ArgumentParser:
         "--split-seconds", type=float, metavar="MAX", help="cut longer recordings at their pauses"
     )
     parser.add_argument(
+        "--merge",
+        choices=MERGES,
+        default="pauses",
+        help="of --split-seconds: how long pieces are (default: pauses)",
+    )
+    parser.add_argument(
+        "--speakers",
+        choices=sorted(ENCODERS),
+        help="of --merge: one speaker in a piece, told apart by it",
+    )
+    parser.add_argument(
         "--dev-share", type=float, default=0.02, help="for validation, where the corpus says nothing"
     )
     parser.add_argument("--dev-by", choices=("auto", "speakers", "utterances"), default="auto")
@@ -174,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--semantic",
         metavar="NAME[=FOLDER]",
-        help="also make semantic features: phonetic=FOLDER, mms-300m, xls-r-300m, ...",
+        help="also make semantic features: phonetic=FOLDER, mms-300m, hubert-base, ...",
     )
     parser.add_argument(
         "--semantic-layer", type=int, default=7, help="layer of a transformer encoder (default 7)"
@@ -218,6 +255,12 @@ def _tokens_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing: entropy, distortion and phones kept on `dev`"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="of --check: statistics of the tokens, FILE.html or FILE.json",
     )
     parser.add_argument(
         "--phonetic", metavar="FOLDER", help="of --check: the phonetic encoder that made the features"

@@ -1,4 +1,4 @@
-"""Text as token ids for token models: UTF-8 bytes, or the phonemes of our front end, with a language for every token.
+"""Text as token ids for token models: UTF-8 bytes, byte pairs (`bpe.py`) or the phonemes of our front end, with a language for every token.
 
 Languages are a model's own list, or the 99 of Whisper's first releases in their order. Text is never cut silently: what does
 not fit is refused by name, and `speech.text.chunking` splits it.
@@ -79,6 +79,24 @@ class TextTokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str: ...
 
 
+def encode_stretches(
+    encode: Callable[[str], list[int]], text: Text, language: str, languages: Sequence[str]
+) -> TextTokens:
+    """Ids of a stripped text's stretches of one language each, joined.
+
+    Raises:
+        ValueError: a language that is not among `languages` (where there are any), or the character NUL.
+    """
+    stretches = split_languages(text.strip(), language) if isinstance(text, str) else list(text)
+    found = TextTokens([], [])
+    for words, code in ((w, c) for c, w in stretches) if isinstance(text, str) else stretches:
+        if "\0" in words:
+            raise ValueError("the text holds the character NUL, expected text without it")
+        ids = encode(words)
+        found += TextTokens(ids, [language_place(code, languages) if languages else 0] * len(ids))
+    return found
+
+
 class ByteTokenizer:
     """UTF-8 bytes: 256 ids, of which 0 never occurs in text."""
 
@@ -86,15 +104,7 @@ class ByteTokenizer:
 
     def encode(self, text: Text, language: str = "en", languages: Sequence[str] = ()) -> TextTokens:
         """Bytes of the stripped text; a letter of several bytes has its language as often."""
-        stretches = split_languages(text.strip(), language) if isinstance(text, str) else list(text)
-        ids, places = [], []
-        for words, code in ((w, c) for c, w in stretches) if isinstance(text, str) else stretches:
-            if "\0" in words:
-                raise ValueError("the text holds the character NUL, expected text without it")
-            encoded = list(words.encode("utf-8"))
-            ids += encoded
-            places += [language_place(code, languages) if languages else 0] * len(encoded)
-        return TextTokens(ids, places)
+        return encode_stretches(lambda words: list(words.encode("utf-8")), text, language, languages)
 
     def spoken(self, token: int) -> bool:
         return token > 0 and not (token < 128 and not chr(token).isalnum())
@@ -149,9 +159,15 @@ TEXT_TOKENIZERS: dict[str, Callable[[], TextTokenizer]] = {
 
 
 def text_tokenizer(name: str) -> TextTokenizer:
-    """The tokenizer of that name; ValueError names the known ones."""
+    """The tokenizer of that name, or of a JSON behind "bpe:"; ValueError names the known ones."""
+    if name.startswith("bpe:"):
+        from spear.bpe import PREFIX, BpeTokenizer
+
+        return BpeTokenizer(name[len(PREFIX) :])
     if name not in TEXT_TOKENIZERS:
-        raise ValueError(f"unknown text tokenizer {name!r}: known are {', '.join(TEXT_TOKENIZERS)}")
+        raise ValueError(
+            f"unknown text tokenizer {name!r}: known are {', '.join(TEXT_TOKENIZERS)}, and FILE.json of a BPE"
+        )
     return TEXT_TOKENIZERS[name]()
 
 

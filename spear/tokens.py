@@ -24,6 +24,7 @@ __all__ = [
     "check_encoder",
     "check_tokens",
     "deduplicate",
+    "phone_labels",
     "repeat",
     "round_trip",
     "token_use",
@@ -166,7 +167,7 @@ def round_trip(
             continue
         heard, heard_after = (encoder.classify(x)[0].argmax(-1) for x in (before, after))
         kept += int((heard == heard_after).sum())
-        labels = _labels(pack, index, before.shape[-1])
+        labels = phone_labels(pack, index, before.shape[-1])
         if labels is not None:
             labelled += len(labels)
             right += int((heard_after == labels).sum())
@@ -202,7 +203,7 @@ def check_encoder(pack: Pack, encoder: nn.Module) -> None:
         )
 
 
-def _labels(pack: Pack, index: int, frames: int) -> Tensor | None:
+def phone_labels(pack: Pack, index: int, frames: int) -> Tensor | None:
     """The phone that the alignment puts at the middle of every frame [N], None where there is no alignment."""
     if not pack.has("phone_ids") or not pack.length("phone_ids", index):
         return None

@@ -16,6 +16,7 @@ from spear.semantic_to_acoustic import (
 )
 from spear.semantic_to_acoustic.conditioning import ConditioningConfig, NamedCondition, load_style
 from spear.semantic_to_acoustic.inputs import frames_of
+from spear.text_to_semantic.mup import MupConfig
 from speech.masks import lengths_to_mask
 from speech.modules.style_pooling import StylePoolingConfig
 from speech.semantic.quantizer import TokenSpec
@@ -373,3 +374,29 @@ def test_any_number_of_the_codecs_codebooks_is_made(kind, levels):
     tokens, n_tokens = some_tokens(3, 2)
     codes = model.generate(tokens, n_tokens, sampling=Sampling(1.0), seed=0, steps=2)
     assert codes.shape == (2, levels, 9) and codes[1, :, 6:].sum() == 0
+
+
+def test_mup_scales_rates_by_width_and_starts_even():
+    for width in (16, 32):
+        torch.manual_seed(0)
+        sizes = {
+            "tokens": TOKENS,
+            "codec": CODEC,
+            "n_codebooks": 4,
+            "width": width,
+            "heads": 2,
+            "code_dim": 8,
+        }
+        model = SemanticToAcoustic(
+            SemanticToAcousticConfig(encoder_layers=1, layers=2, mup=MupConfig(), **sizes)
+        )
+        scales = model.lr_scales()
+        for name in ("decoder.layers.0.attention.to_qkv", "decoder.layers.1.ff_out", "head", "code_in"):
+            fan_in = model.get_submodule(name).in_features
+            assert scales[f"{name}.weight"] == pytest.approx(192 / fan_in)
+        assert scales["token_embedding.weight"] == scales["code_embedding.weight"] == 5.0
+        assert not model.decoder.layers[0].attention.to_qkv.weight[:width].any(), "queries start at zero"
+        tokens, _ = some_tokens(4)
+        logits = model(tokens, tokens >= 0, Codes(some_codes(1, 8), torch.tensor([8]), CODEC.codebook_size))
+        assert not logits.any(), "every code is as likely as any other"
+    assert make("delayed").lr_scales() == {}

@@ -11,6 +11,7 @@ from spear.sampling import Sampling
 from spear.toktts import TokTTS, TokTTSConfig, samples
 from spear.toktts.clips import cut_text, word_ends_of
 from spear.toktts.model import encode_texts
+from speech.modules.one_token import OneToken
 from speech.packs import Pack
 from speech.text.phones import PhoneTokenizer
 
@@ -95,7 +96,8 @@ def test_cached_steps_have_the_logits_of_one_uncached_pass(causal):
         context = model.encoder(model.text_embedding(text_ids), mask=mask)
         cache = model.decoder.make_cache(2, 10, context, mask)
         before = torch.cat([torch.full((2, 1), model.start), tokens], 1)
-        steps = torch.stack([model.step(before[:, place], place, cache) for place in range(10)], 1)
+        decode = OneToken(model.decoder, cache, 0)
+        steps = torch.stack([model.step(before[:, place], place, decode) for place in range(10)], 1)
     allowed = steps.isfinite()
     assert not allowed[..., model.start].any(), "the start is never drawn"
     assert allowed[:, ::2, model.end].all() and not allowed[:, 1::2, model.end].any(), (

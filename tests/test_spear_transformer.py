@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from speech.modules.one_token import OneToken
 from speech.modules.transformer import Transformer, TransformerConfig, rotary, rotate
 
 
@@ -196,3 +197,68 @@ def test_impossible_calls_are_refused():
     with pytest.raises(ValueError, match="cache of 3"):
         model = build()
         model(x, cache=model.make_cache(1, 3))
+
+
+@pytest.mark.parametrize("changes", [{}, {"kv_heads": 2}, {"kv_heads": 1}, {"rope": False}])
+@pytest.mark.parametrize("crossing", [None, "plain", "masked", "scaled"])
+@torch.no_grad()
+def test_the_quick_step_equals_the_plain_one(changes, crossing):
+    """Merged operations against `forward`, before and after: behind a prompt, over a whole cache."""
+    cross = {"cross_width": 24, "null_kv": crossing == "masked"} if crossing else {}
+    model = build(**cross, **changes)
+    x = torch.randn(2, 9, 32)
+    given = {}
+    if crossing:
+        given = {"context": torch.randn(2, 5, 24)}
+        if crossing == "masked":
+            given["context_mask"] = torch.tensor([[True] * 5, [False] * 5])
+        if crossing == "scaled":
+            given["context_positions"] = 3.0 * torch.arange(5)
+    whole = model(x, **given)
+    cache = model.make_cache(2, 9)
+    model(x[:, :4], cache=cache, **given)
+    step = OneToken(model, cache, 4)
+    parts = [step(x[:, i]) for i in range(4, 9)]
+    torch.testing.assert_close(torch.stack(parts, 1), whole[:, 4:], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="10 tokens do not fit the cache of 9"):
+        step(x[:, 0])
+
+
+@torch.no_grad()
+def test_the_quick_step_takes_positions_and_follows_reordered_rows():
+    model = build()
+    x, positions = torch.randn(2, 6, 32), torch.tensor([0.0, 2, 4, 6, 7, 9])
+    whole = model(x, positions=positions)
+    cache = model.make_cache(2, 6)
+    model(x[:, :3], cache=cache, positions=positions[:3])
+    step = OneToken(model, cache, 3, positions)
+    assert torch.allclose(step(x[:, 3]), whole[:, 3], atol=1e-5)
+    cache.reorder(torch.tensor([1, 1]))
+    for i in (4, 5):
+        assert torch.allclose(step(x[1:, i].expand(2, -1)), whole[1:, i].expand(2, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_the_quick_step_in_half_precision_is_that_of_half_precision(dtype):
+    model = build(cross_width=24)
+    x, context = torch.randn(1, 6, 32), torch.randn(1, 5, 24)
+    whole = model(x, context=context)
+    model = model.to(dtype)
+    x, context = x.to(dtype), context.to(dtype)
+    cache = model.make_cache(1, 6)
+    model(x[:, :2], context=context, cache=cache)
+    step = OneToken(model, cache, 2)
+    out = torch.stack([step(x[:, i]) for i in range(2, 6)], 1)
+    assert out.dtype == dtype and torch.allclose(out.float(), whole[:, 2:], atol=0.1)
+
+
+def test_the_quick_step_refuses_what_it_cannot_do():
+    model = build()
+    with pytest.raises(ValueError, match="eval mode"):
+        OneToken(build().train(), model.make_cache(1, 4), 0)
+    with pytest.raises(ValueError, match="causal"):
+        OneToken(build(causal=False), model.make_cache(1, 4), 0)
+    crossing = build(cross_width=24)
+    with pytest.raises(ValueError, match="expected a cache with a context"):
+        OneToken(crossing, crossing.make_cache(1, 4), 0)

@@ -85,9 +85,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument(
         "--precision",
-        choices=("fp32", "bf16"),
+        choices=("fp32", "bf16", "fp16"),
         default="fp32",
-        help="bf16 is faster for full-size voices, with a little noise; lite is the same in both (default: %(default)s)",
+        help="bf16 is faster for full-size voices, with a little noise; lite is the same in both; token models also in fp16 (default: %(default)s)",
     )
 
 

@@ -24,7 +24,6 @@ import torch
 from hierspeech.pipelines.spear_names import shipped_spear_voices
 from hierspeech.pipelines.voice import Voice, find_folder, load_voice, pick_device
 from speech.config import build
-from speech.fast import PRECISIONS
 
 DEFAULT_SPEAR_VOICE = "lite-spear"
 FORMAT = 1
@@ -93,7 +92,9 @@ class SpearVoice:
         name = self.description.base
         beside = self.folder.parent / name
         place = beside if (beside / "voice.json").is_file() else name
-        return self._part("base", lambda: load_voice(place, str(self.device), self.precision))
+        # a voice of the hierarchical way knows no fp16: its waveform models would overflow
+        precision = "fp32" if self.precision == "fp16" else self.precision
+        return self._part("base", lambda: load_voice(place, str(self.device), precision))
 
     @property
     def tokenizer(self) -> torch.nn.Module:
@@ -107,21 +108,21 @@ class SpearVoice:
         """Text -> semantic tokens."""
         from spear.text_to_semantic.model import TextToSemantic
 
-        return self._model("text_to_semantic", TextToSemantic)
+        return self._model("text_to_semantic", TextToSemantic, self.precision)
 
     @property
     def semantic_to_acoustic(self) -> torch.nn.Module | None:
         """Semantic tokens -> codes, one frame after another; None where the voice has none."""
         from spear.semantic_to_acoustic import SemanticToAcoustic
 
-        return self._model("semantic_to_acoustic", SemanticToAcoustic)
+        return self._model("semantic_to_acoustic", SemanticToAcoustic, self.precision)
 
     @property
     def masked(self) -> torch.nn.Module | None:
         """Semantic tokens -> codes, all frames in a few passes; None where the voice has none."""
         from spear.semantic_to_acoustic import MaskedSemanticToAcoustic
 
-        return self._model("masked", MaskedSemanticToAcoustic)
+        return self._model("masked", MaskedSemanticToAcoustic, self.precision)
 
     @property
     def bridge(self) -> torch.nn.Module | None:
@@ -153,14 +154,19 @@ class SpearVoice:
         """The base voice's super-resolution to that rate where it fits what the codec gives."""
         return self.base.speechsr(sample_rate) if self.sample_rate == self.base.sample_rate else None
 
-    def _model(self, part: str, kind: type) -> torch.nn.Module | None:
+    def _model(self, part: str, kind: type, precision: str = "fp32") -> torch.nn.Module | None:
         name = getattr(self.description, part)
         if name is None:
             return None
         path = self.folder / name
-        return self._part(
-            part, lambda: kind.from_pretrained(path, device=self.device).requires_grad_(False).eval()
-        )
+
+        def load() -> torch.nn.Module:
+            from spear.precision import PRECISIONS, cast
+
+            model = kind.from_pretrained(path, device=self.device).requires_grad_(False).eval()
+            return model if precision == "fp32" else cast(model, PRECISIONS[precision])
+
+        return self._part(part, load)
 
     def _part(self, name: str, load: Callable[[], Any]) -> Any:
         with self._lock:
@@ -179,6 +185,8 @@ def load_spear_voice(
     """
     if isinstance(name, SpearVoice):
         return name
+    from spear.precision import PRECISIONS
+
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}: expected {' or '.join(PRECISIONS)}.")
     where = pick_device(device)

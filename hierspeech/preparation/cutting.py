@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hierspeech.preparation.merging import ENCODERS, MERGES, Voices, merge, speaker_encoder
 from hierspeech.preparation.records import Dropped
 from hierspeech.preparation.stages import SAMPLE_RATE, Arrays, aligner, once, phonemes_of
-from hierspeech.preparation.voice_activity import block_levels, choose_pieces, find_pauses
+from hierspeech.preparation.voice_activity import block_levels, find_pauses
 from speech.audio import AudioError, load_audio, set_loudness, trim_silence
 
 MARGIN_MS = 200.0
@@ -29,12 +30,18 @@ class AudioSettings:
         min_seconds, max_seconds: length that an utterance may have after trimming.
         split_seconds: longer recordings are cut into pieces of at most this; None = they are dropped if too long.
         rms_db: level of the speech, dB re full scale.
+        merge: which stretches of speech make an utterance, one of `merging.MERGES`; but for "pauses", what has no text is cut even
+            where it is short enough.
+        speakers: encoder that tells speakers apart, one of `merging.ENCODERS`: each utterance has one, and whoever comes second in a
+            recording is called NAME#2.
     """
 
     min_seconds: float = 0.8
     max_seconds: float = 35.0
     split_seconds: float | None = None
     rms_db: float = -23.0
+    merge: str = "pauses"
+    speakers: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.min_seconds < self.max_seconds:
@@ -46,6 +53,24 @@ class AudioSettings:
                 f"split seconds {self.split_seconds:g}: expected at least 1, at most the longest utterance, "
                 f"{self.max_seconds:g}"
             )
+
+        if self.merge not in MERGES:
+            raise ValueError(f"merge {self.merge!r}: expected one of {', '.join(MERGES)}")
+        if self.speakers is not None and self.speakers not in ENCODERS:
+            raise ValueError(f"speakers {self.speakers!r}: expected one of {', '.join(ENCODERS)}")
+        if self.cuts_all and self.split_seconds is None:
+            raise ValueError(
+                f"merge {self.merge}: expected split seconds too, which say how long utterances may be"
+            )
+        if self.speakers is not None and not self.cuts_all:
+            raise ValueError(
+                f"speakers {self.speakers}: expected merge raw, eq or max, which join stretches of speech"
+            )
+
+    @property
+    def cuts_all(self) -> bool:
+        """Whether recordings without a text are cut even where they are short enough."""
+        return self.merge != "pauses"
 
     @property
     def longest_seconds(self) -> float:
@@ -66,17 +91,18 @@ def pieces_of(recording: dict, settings: AudioSettings) -> Pieces:
     try:
         if seconds <= NEARLY * longest:  # it may fit once its silence is cut off
             wav = _load(recording)
-            if settings.split_seconds is None or len(_trimmed(wav)) <= longest * SAMPLE_RATE:
-                return _finish(recording, [(recording["id"], recording["text"], None, wav)], settings)
+            whole = bool(recording["text"].strip()) or not settings.cuts_all
+            if settings.split_seconds is None or whole and len(_trimmed(wav)) <= longest * SAMPLE_RATE:
+                return _finish(recording, [Piece(recording["id"], recording["text"], None, wav)], settings)
         if settings.split_seconds is None:
             raise _Unsplittable(f"{seconds:.1f} s, expected at most {longest:g} s; --split-seconds cuts it")
         if not recording["text"].strip():
-            return _finish(recording, _cut_at_pauses(recording, longest), settings)
+            return _finish(recording, _cut_at_pauses(recording, settings), settings)
         if seconds > ALIGNABLE_SECONDS:
             raise _Unsplittable(
                 f"{seconds:.1f} s with a text, expected at most {ALIGNABLE_SECONDS:g} s: longer ones are not aligned"
             )
-        return _finish(recording, _cut_with_text(recording, longest), settings)
+        return _finish(recording, _cut_with_text(recording, settings), settings)
     except _Unsplittable as problem:
         return [], [Dropped(recording["id"], where, "too long", str(problem))]
     except AudioError as error:
@@ -92,10 +118,22 @@ def _load(recording: dict, start: float = 0.0, seconds: float | None = None) -> 
     return wav
 
 
-def _finish(recording: dict, cut: list[tuple[str, str, list[float] | None, np.ndarray]], settings) -> Pieces:
-    """Trim and level every piece (id, text, span in seconds, wav), check its length and make its phonemes."""
+@dataclass
+class Piece:
+    """A part of a recording, or all of it."""
+
+    id: str
+    text: str
+    span: list[float] | None  # seconds of the recording; None = all of it
+    wav: np.ndarray
+    who: int = 0  # number of its speaker in the recording
+
+
+def _finish(recording: dict, cut: list[Piece], settings: AudioSettings) -> Pieces:
+    """Trim and level every piece, check its length and make its phonemes."""
     made, dropped = [], []
-    for id_, text, span, wav in cut:
+    for piece in cut:
+        id_, text, span, wav = piece.id, piece.text, piece.span, piece.wav
         wav = set_loudness(_trimmed(wav), settings.rms_db)
         seconds = len(wav) / SAMPLE_RATE
         if seconds < settings.min_seconds:
@@ -113,6 +151,8 @@ def _finish(recording: dict, cut: list[tuple[str, str, list[float] | None, np.nd
         utterance = {k: v for k, v in recording.items() if k != "seconds"} | {"id": id_, "text": text}
         if span is not None:
             utterance |= {"of": recording["id"], "span_seconds": span}
+        if piece.who:
+            utterance["speaker"] = f"{recording['speaker']}#{piece.who + 1}"
         try:
             phonemes = phonemes_of(utterance)
         except ValueError as error:
@@ -134,29 +174,43 @@ def _trimmed(wav: np.ndarray) -> np.ndarray:
     return trim_silence(wav, SAMPLE_RATE, margin_ms=MARGIN_MS)
 
 
-def _cut_at_pauses(recording: dict, longest: float) -> list[tuple[str, str, list[float], np.ndarray]]:
+def _cut_at_pauses(recording: dict, settings: AudioSettings) -> list[Piece]:
     """A recording without text, in pieces; read in stretches, so that its length does not matter."""
-    found, start, total = [], 0.0, recording["seconds"]
+    found: list[Piece] = []
+    start, total, voices = 0.0, recording["seconds"], Voices()
     while start < total:
         wav = _load(recording, start, STRETCH_SECONDS)
         seconds = len(wav) / SAMPLE_RATE
-        pieces = choose_pieces(
-            seconds, find_pauses(wav, SAMPLE_RATE), longest, block_levels(wav, SAMPLE_RATE)
-        )
+        pauses, levels = find_pauses(wav, SAMPLE_RATE), block_levels(wav, SAMPLE_RATE)
+        pieces = _merged(recording, settings, wav, pauses, levels, start)
         last = start + seconds >= total - 0.01
         if not last and len(pieces) > 1:
             pieces = pieces[:-1]  # the stretch ended somewhere in it: it is read again with what follows
-        for a, b in pieces:
+        for (a, b), vector in pieces:
             span = [round(start + a, 3), round(start + b, 3)]
             piece = wav[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)]
-            found.append((f"{recording['id']}-{len(found):04d}", "", span, piece))
+            who = 0 if vector is None else voices.place(vector, b - a)
+            found.append(Piece(f"{recording['id']}-{len(found):04d}", "", span, piece, who))
         if last:
             break
-        start += pieces[-1][1] if pieces else seconds
+        start += pieces[-1][0][1] if pieces else seconds
     return found
 
 
-def _cut_with_text(recording: dict, longest: float) -> list[tuple[str, str, list[float], np.ndarray]]:
+def _merged(recording: dict, settings: AudioSettings, wav: np.ndarray, pauses, levels, start: float = 0.0):
+    """`merge` of what was read of a recording from `start` seconds on."""
+    embed = speaker_encoder(settings.speakers)
+
+    def vector_of(a: float, b: float) -> np.ndarray:
+        return embed(wav[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)])
+
+    return merge(
+        len(wav) / SAMPLE_RATE, pauses, settings.longest_seconds, settings.merge,
+        f"{recording['id']} {start:.2f}", levels, vector_of if embed else None,
+    )  # fmt: skip
+
+
+def _cut_with_text(recording: dict, settings: AudioSettings) -> list[Piece]:
     """A recording with its text, cut between words that forced alignment has found a pause between."""
     from speech.text.languages import find_language
     from speech.text.phones import split_words
@@ -183,9 +237,9 @@ def _cut_with_text(recording: dict, longest: float) -> list[tuple[str, str, list
     seconds = len(wav) / SAMPLE_RATE
     edges = [0.0, *(t for pair in times for t in pair), seconds]
     pauses = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= 0.1]
-    found = []
+    found, voices = [], Voices()
     middles = np.array([(a + b) / 2 for a, b in times])
-    for a, b in choose_pieces(seconds, pauses, longest):
+    for (a, b), vector in _merged(recording, settings, wav, pauses, None):
         inside = np.flatnonzero((middles >= a) & (middles < b))
         if len(inside) == 0:
             continue
@@ -193,5 +247,8 @@ def _cut_with_text(recording: dict, longest: float) -> list[tuple[str, str, list
         stop = spoken[inside[-1] + 1] if inside[-1] + 1 < len(spoken) else len(words)
         text = " ".join(words[(spoken[inside[0]] if inside[0] else 0) : stop])
         piece = wav[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)]
-        found.append((f"{recording['id']}-{len(found):04d}", text, [round(a, 3), round(b, 3)], piece))
+        who = 0 if vector is None else voices.place(vector, b - a)
+        found.append(
+            Piece(f"{recording['id']}-{len(found):04d}", text, [round(a, 3), round(b, 3)], piece, who)
+        )
     return found

@@ -7,7 +7,7 @@ where that is asked for. A shard's arrays are renamed into place before its note
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ FIT_FRAMES = 20_000_000
 """Frames that a tokenizer is fitted on (110 hours); of a larger pack, those of utterances drawn at random."""
 
 TRANSCRIPTS = "whisper_text"
+TRANSCRIBED_AT_ONCE = 16
+"""Utterances that Whisper hears at once; each is a window of 30 s, however short, so that a GPU is best fed so."""
 
 Rows = Callable[[Pack], Iterator[tuple[np.ndarray]]]
 
@@ -48,25 +50,43 @@ def add_semantic_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = F
         ValueError: features of another encoder, or tokens of another tokenizer.
     """
     pack, spec = Pack(folder), tokenizer.spec
-    hears = hasattr(tokenizer, "audio_tokens") and pack.semantic_spec != asdict(spec.semantic)
+    hears = _hears(pack, tokenizer)
     if not hears:
         pack.require_semantic(spec.semantic)
     if spec.n_tokens > 32768:
         raise ValueError(f"{spec.n_tokens} tokens: packs hold at most 32768")
     tokenizer = tokenizer.to(device())
 
-    @torch.inference_mode()
     def rows(shard: Pack) -> Iterator[tuple[np.ndarray]]:
+        read = token_reader(shard, tokenizer, hears)
         for index in range(len(shard)):
-            if hears:
-                tokens = tokenizer.audio_tokens(torch.from_numpy(as_wav(shard.read("wav", index)))[None])
-            else:
-                semantic = torch.from_numpy(shard.read("semantic", index).astype(np.float32)).T[None]
-                tokens = tokenizer.tokens(semantic.to(device()))
-            yield (tokens[0].cpu().numpy().astype(np.int16),)
+            yield (read(index).astype(np.int16),)
 
     note = {"spec": asdict(spec), "weights": digest(tokenizer)}
     return _add(folder, SEMANTIC, note, "wav" if hears else "semantic", rows, redo)
+
+
+def token_reader(
+    pack: Pack, tokenizer: torch.nn.Module, hears: bool | None = None
+) -> Callable[[int], np.ndarray]:
+    """Index of an utterance -> its tokens [N'] by that tokenizer, made now; from its sound (`hears`) or from the pack's features."""
+    hears = _hears(pack, tokenizer) if hears is None else hears
+    place = next(iter(tokenizer.state_dict().values())).device
+
+    @torch.inference_mode()
+    def read(index: int) -> np.ndarray:
+        if hears:
+            tokens = tokenizer.audio_tokens(torch.from_numpy(as_wav(pack.read("wav", index)))[None])
+        else:
+            semantic = torch.from_numpy(pack.read("semantic", index).astype(np.float32)).T[None]
+            tokens = tokenizer.tokens(semantic.to(place))
+        return tokens[0].cpu().numpy()
+
+    return read
+
+
+def _hears(pack: Pack, tokenizer: torch.nn.Module) -> bool:
+    return hasattr(tokenizer, "audio_tokens") and pack.semantic_spec != asdict(tokenizer.spec.semantic)
 
 
 def add_predicted_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = False) -> bool:
@@ -142,17 +162,28 @@ def add_transcripts(folder: Path, whisper: Any, redo: bool = False) -> bool:
     """
     whisper = whisper.to(device())
 
-    @torch.inference_mode()
     def rows(shard: Pack) -> Iterator[tuple[np.ndarray]]:
-        for index in range(len(shard)):
-            wav, ids = as_wav(shard.read("wav", index)), []
-            if 0 < len(wav) <= whisper.extractor.n_samples:
-                states = whisper.encode_mel(whisper.mel(wav)[None])
-                ids = whisper.transcribe(states, shard.utterances[index]["language"])[0]
-            yield (np.array(ids, np.int32),)
+        for first in range(0, len(shard), TRANSCRIBED_AT_ONCE):
+            window = range(first, min(first + TRANSCRIBED_AT_ONCE, len(shard)))
+            heard = _transcribed(shard, whisper, window)
+            yield from ((np.array(heard.get(index, []), np.int32),) for index in window)
 
     note = {"spec": asdict(whisper.spec), "weights": digest(whisper.model)}
     return _add(folder, TRANSCRIPTS, note, "wav", rows, redo)
+
+
+@torch.inference_mode()
+def _transcribed(pack: Pack, whisper: Any, indices: Iterable[int]) -> dict[int, list[int]]:
+    """Transcripts of the utterances that Whisper's window holds, those of a language at once; a row of a batch is what it is alone."""
+    of: dict[str, list[int]] = {}
+    for index in indices:
+        if 0 < pack.length("wav", index) <= whisper.extractor.n_samples:
+            of.setdefault(pack.utterances[index]["language"], []).append(index)
+    found = {}
+    for language, group in of.items():
+        mel = torch.stack([whisper.mel(as_wav(pack.read("wav", index))) for index in group])
+        found |= dict(zip(group, whisper.transcribe(whisper.encode_mel(mel), language), strict=True))
+    return found
 
 
 def fit_tokenizer(

@@ -121,7 +121,7 @@ class PseudoPairs:
             raise ValueError(f"{store.folder}: labels of tokens {store.spec}, the model wants {model.tokens}")
         if store.manifest["tokenizer"] != model.tokenizer:
             raise ValueError(
-                f"{store.folder}: text in {store.manifest['tokenizer']}, the model reads {model.tokenizer}"
+                f"{store.folder}: text in {store.manifest['tokenizer']:.40}, the model reads {model.tokenizer:.40}"
             )
         fits = (store.n_tokens <= model.max_semantic) & (store.n_text <= model.max_text)
         self.store, self.model = store, model

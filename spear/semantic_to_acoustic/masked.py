@@ -143,7 +143,7 @@ class MaskedSemanticToAcoustic(nn.Module, Pretrained, Spoken):
             style = torch.where(keep_style[:, None], style, torch.nan)
         if keep_tokens is not None:
             tokens = torch.where(keep_tokens[:, None], tokens, self.config.tokens.n_tokens)
-        voice = self.conditioning(style, rows)  # [B, W]
+        voice = self.conditioning(style, rows).to(self.token_embedding.weight.dtype)  # [B, W]
         x = self.embed(tokens, codes) + voice[:, None]
         if self.recall is not None and previous is not None:
             x = x + self.recall(previous.detach())

@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from spear.codec.codec import CodecSpec
 from spear.layouts import Codes
@@ -23,8 +24,10 @@ from spear.semantic_to_acoustic.conditioning import Conditioning, ConditioningCo
 from spear.semantic_to_acoustic.drawing import Seed, sample_rows, sources
 from spear.semantic_to_acoustic.inputs import Joined, Prompt, join
 from spear.semantic_to_acoustic.spoken import Spoken
+from spear.text_to_semantic.mup import MupConfig, init_mup, mup_lr_scales
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
+from speech.modules.one_token import OneToken
 from speech.modules.transformer import Transformer, TransformerConfig
 from speech.semantic.quantizer import TokenSpec
 
@@ -50,6 +53,7 @@ class SemanticToAcousticConfig:
     cross_attention: bool = True
     aligned_input: bool = True  # a step is given what was encoded of its frame
     max_frames: int = 1500  # prompt included
+    mup: MupConfig | None = None  # its embeddings_std and output_mult are of text to semantic only
 
     def __post_init__(self):
         if not 1 <= self.n_codebooks <= self.codec.n_codebooks:
@@ -93,6 +97,13 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
         nn.init.normal_(self.token_embedding.weight, std=0.5)
         nn.init.normal_(self.code_embedding.weight, std=1.0)
         nn.init.normal_(self.head.weight, std=0.02)
+        if config.mup is not None:
+            init_mup(self, config.mup)
+            nn.init.zeros_(self.head.weight)
+
+    def lr_scales(self) -> dict[str, float]:
+        """Factors of the learning rate by parameter, which `speech.optimization` asks for."""
+        return {} if self.config.mup is None else mup_lr_scales(self, self.config.mup)
 
     def forward(
         self,
@@ -141,7 +152,7 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
             tokens = torch.where(keep_tokens[:, None], tokens, self.config.tokens.n_tokens)
         if keep_style is not None:
             style = torch.where(keep_style[:, None], style, torch.nan)
-        voice = self.conditioning(style, rows)  # [B, W]
+        voice = self.conditioning(style, rows).to(self.token_embedding.weight.dtype)  # [B, W]
         x = self.encoder(self.token_embedding(tokens) + voice[:, None], mask=token_mask)
         return x + voice[:, None]
 
@@ -151,6 +162,14 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
         places = tokens + torch.arange(tokens.shape[1], device=tokens.device)[:, None] * size
         vectors = self.code_embedding(places)  # [B, Q, L, D]
         return self.code_in(vectors.transpose(1, 2).flatten(2))
+
+    def step_table(self) -> tuple[Tensor, Tensor]:
+        """`embed` of one step as a sum of rows: a table [Q * (K + 2), W] (without the bias), and where each codebook begins in it [Q]."""
+        config = self.config
+        codes = self.code_embedding.weight.unflatten(0, (config.n_codebooks, -1))  # [Q, K + 2, D]
+        into = self.code_in.weight.unflatten(1, (config.n_codebooks, -1))  # [W, Q, D]
+        places = torch.arange(config.n_codebooks, device=codes.device) * codes.shape[1]
+        return torch.einsum("qkd,wqd->qkw", codes, into).flatten(0, 1), places
 
     def align(self, context: Tensor, token_mask: Tensor, steps: Tensor, first: int = 0) -> Tensor:
         """context [B, N, W], embedded steps `first` .. [B, L, W] -> the same, with what was encoded of each step's frame."""
@@ -226,15 +245,29 @@ class SemanticToAcoustic(nn.Module, Pretrained, Spoken):
         starts, levels = joined.n_known.tolist(), config.n_codebooks
         first = min(starts)
         n_steps = steps_in.shape[-1] - 1
+
+        def twice(x: Tensor) -> Tensor:
+            return torch.cat([x, x]) if is_guided else x
+
         cache = self.decoder.make_cache(len(context), n_steps)
-        shown = max(starts)
+        shown, quick = max(starts), None
         for step in range(first, n_steps):
-            columns = steps_in[..., : step + 1] if step == first else steps_in[..., step : step + 1]
-            x = self.embed(columns if not is_guided else columns.repeat(2, 1, 1))
-            x = self.align(context, mask, x, 0 if step == first else step)
-            cache.reach = step + 1
-            h = self.decoder(x, cache=cache, **self.cross(context, mask))
-            logits = self.logits(h[:, -1:])[:, 0].float()  # [B, Q, K]
+            if quick is None:  # the prompt at once; from then on every row makes one step at a time
+                x = self.embed(twice(steps_in[..., : first + 1]))
+                cache.reach = first + 1
+                x = self.align(context, mask, x)
+                h = self.decoder(x, cache=cache, **self.cross(context, mask))[:, -1]
+                quick = OneToken(self.decoder, cache, first + 1)
+                table, places = self.step_table()
+                # what is added to the codes of every step, [B, L, W]
+                added = self.align(context, mask, self.code_in.bias.expand(len(context), n_steps, -1))
+                # for one row the product with the large matrix is twice as quick so
+                head = self.head.weight.t().contiguous()
+                logits = self.logits(h[:, None])[:, 0].float()  # [B, Q, K]
+            else:
+                codes = twice(steps_in[..., step]) + places
+                h = quick(F.embedding_bag(codes, table, mode="sum") + added[:, step])
+                logits = torch.addmm(self.head.bias, h, head).unflatten(1, (levels, -1)).float()
             if is_guided:
                 logits = guide(*logits.chunk(2), sampling.guidance)
             drawn = sample_rows(logits, sampling, generator, [levels * (step >= n) for n in starts])  # [B, Q]

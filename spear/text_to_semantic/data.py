@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spear.text_to_semantic.model import TextToSemanticConfig
-from spear.text_tokens import ByteTokenizer, TextTokens, language_place, text_tokenizer
+from spear.text_tokens import PhonemeTokenizer, TextTokens, language_place, text_tokenizer
 from speech.data import step_batches
 from speech.packs import Pack, SpeakerIndex
 from speech.semantic.quantizer import TokenSpec
@@ -189,7 +189,7 @@ class PackPairs:
     def _encode(self, index: int) -> TextTokens:
         utterance = self.pack.utterances[index]
         text, language = utterance["text"], utterance["language"]
-        if isinstance(self.tokenizer, ByteTokenizer):
+        if not isinstance(self.tokenizer, PhonemeTokenizer):
             return self.tokenizer.encode(text, language, self.model.languages)
         if self.pack.has("phonemes") and "<" not in text:
             phonemes = self.pack.read("phonemes", index).tobytes().decode("utf-8")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spear.bpe import embed
 from spear.sampling import Sampling
 from spear.text_to_semantic.generation import generate
 from spear.text_to_semantic.mup import MupConfig, init_mup, mup_lr_scales
@@ -42,7 +43,8 @@ class TextToSemanticConfig:
 
     tokens: TokenSpec = field(default_factory=TokenSpec)
     kind: str = "autoregressive"  # or "masked"
-    tokenizer: str = "phones"  # of the text: one of spear.text_tokens.TEXT_TOKENIZERS
+    # of the text: one of spear.text_tokens.TEXT_TOKENIZERS, or the file of a BPE (spear/bpe.py), whose content takes the name's place
+    tokenizer: str = "phones"
     languages: list[str] = field(default_factory=list)  # added to the text's tokens; [whisper] = Whisper's 99
     width: int = 256
     heads: int = 4
@@ -72,6 +74,7 @@ class TextToSemanticConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}")
+        self.tokenizer = embed(self.tokenizer)
         text_tokenizer(self.tokenizer)
         if self.layers < 2 or not 0 < self.encoder_share < 1:
             raise ValueError(
@@ -271,9 +274,14 @@ class TextToSemantic(nn.Module, Pretrained):
     def embed(self, ids: Tensor, kind: str, rate: Tensor | None = None, runs: Tensor | None = None) -> Tensor:
         """Decoder inputs of ids [B, N] (special ones too), each with the repeats before it: [B, N, W]."""
         x = self.tables[kind](ids)
-        if kind == SEMANTIC and self.rates is not None:
-            x = x + self.rates(_given(rate, x))[:, None]
+        condition = self.condition(kind, rate, x)
+        if condition is not None:
+            x = x + condition[:, None]
         return x if runs is None or kind != SEMANTIC else x + self.runs.rows(runs)
+
+    def condition(self, kind: str, rate: Tensor | None, like: Tensor) -> Tensor | None:
+        """What is added to every decoder input of a row, [B, W]: of the speaking rate, NaN where none is given; None = nothing."""
+        return self.rates(_given(rate, like)) if kind == SEMANTIC and self.rates is not None else None
 
     def step(
         self, ids: Tensor, kind: str, rate: Tensor | None, runs: Tensor | None, places: Tensor | None, cache

@@ -52,7 +52,8 @@ def mup_lr_scales(module: nn.Module, config: MupConfig) -> dict[str, float]:
         f"{name}.weight" if name else "weight": config.base_width / layer.in_features
         for name, layer in hidden_matrices(module).items()
     }
+    tables = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Embedding)}
     for name, _ in module.named_parameters():
-        if name.split(".")[-1] in ("rows", "special") or ".rows." in name or name.startswith("languages."):
+        if name in tables or name.split(".")[-1] in ("rows", "special"):
             scales[name] = config.embeddings_lr_scale
     return scales

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from spear.sampling import Generators, Sampling, guide, sample
+from speech.modules.one_token import OneToken
 
 
 class Session:
@@ -56,6 +57,11 @@ class Session:
         if compiled:
             length = max(length, max(model.config.max_text, model.config.max_semantic) + 1 + spare)
         self.cache = model.decoder.make_cache(len(mask), length, context, mask, self._spread(positions))
+        # all rows at one place: the quick step serves (drafts go back, and compiled steps are quick themselves)
+        self.alike = not (compiled or spare or self.keeps_runs) and bool(
+            (self.n_inputs == self.n_inputs[0]).all()
+        )
+        self.quick: OneToken | None = None
         self.place: Tensor | None = None  # of the next token in time, where tokens come without repeats
 
     @property
@@ -109,12 +115,27 @@ class Session:
         before = tokens, runs
         if runs is not None:
             self.place = self.place + runs
+        if self.alike:
+            return self._quick_step(tokens)
         if not self.compiled:
             self.cache.reach = min(self.inputs.shape[1] + self.steps, self.cache.max_len)
         step = self.model.compiled_step() if self.compiled else self.model.step
         logits, hidden = step(tokens, self.kind, self.rate, runs, self.place, self.cache)
         self.steps += 1
         return self._without_repeats(self._guided(logits), *before), hidden[: self.rows]
+
+    def _quick_step(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """`step` by `OneToken`, with the table of inputs made once."""
+        if self.quick is None:
+            self.quick = OneToken(self.model.decoder, self.cache, self.inputs.shape[1])
+            self.rows_in = self.table(
+                torch.arange(self.table.start, device=self.device)
+            )  # tokens and the end
+            self.added = self.model.condition(self.kind, self.rate, tokens)
+        x = F.embedding(tokens, self.rows_in)
+        hidden = self.quick(x if self.added is None else x + self.added)
+        self.steps += 1
+        return self._guided(self.table.logits(hidden)), hidden[: self.rows]
 
     def _without_repeats(self, logits: Tensor, tokens: Tensor, runs: Tensor | None) -> Tensor:
         """A token follows itself only where its run was as long as runs are."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from spear.layouts import Codes
 from spear.sampling import Generators, Sampling, gumbel, keep_likely, sample
 from speech.modules.kv_cache import KVCache
+from speech.modules.one_token import OneToken
 
 if TYPE_CHECKING:
     from spear.toktts.model import TokTTS
@@ -30,8 +31,9 @@ def draw_tokens(
     config = model.config
     tokens = torch.full((batch, 1), model.start, device=cache.position.device)
     done = torch.zeros(batch, dtype=torch.bool, device=tokens.device)
+    decode = OneToken(model.decoder, cache, 0)
     for place in range(length):
-        drawn = sample(model.step(tokens[:, -1], place, cache), sampling, generator)
+        drawn = sample(model.step(tokens[:, -1], place, decode), sampling, generator)
         drawn = drawn.masked_fill(done, model.end)
         done = done | (drawn == model.end)
         tokens = torch.cat([tokens, drawn[:, None]], 1)
@@ -63,8 +65,9 @@ def beam_search(
     done = torch.zeros(batch, beams, dtype=torch.bool, device=device)
     tokens = torch.full((batch, beams, 1), model.start, device=device)
     first_row = torch.arange(batch, device=device)[:, None] * beams
+    decode = OneToken(model.decoder, cache, 0)
     for place in range(length):
-        logits = model.step(tokens[..., -1].flatten(), place, cache)
+        logits = model.step(tokens[..., -1].flatten(), place, decode)
         step = logits.log_softmax(-1).view(batch, beams, -1)
         if (
             sampling.temperature > 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from spear.bpe import embed
 from spear.codec.codec import CodecSpec
 from spear.layouts import Codes, special_ids
 from spear.sampling import Generators, Sampling
@@ -21,7 +22,7 @@ from spear.text_tokens import TextTokenizer, text_tokenizer
 from spear.toktts.generation import beam_search, draw_tokens
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
-from speech.modules.kv_cache import KVCache
+from speech.modules.one_token import OneToken
 from speech.modules.transformer import Transformer, TransformerConfig
 
 
@@ -31,7 +32,7 @@ class TokTTSConfig:
 
     codec: CodecSpec = field(default_factory=CodecSpec)
     n_codebooks: int = 2  # the first of the codec's
-    text: str = "bytes"  # key of TEXT_TOKENIZERS
+    text: str = "bytes"  # key of TEXT_TOKENIZERS, or the file of a BPE (spear/bpe.py)
     encoder_width: int = 128
     encoder_heads: int = 4
     encoder_layers: int = 4
@@ -45,6 +46,7 @@ class TokTTSConfig:
     max_frames: int = 1500
 
     def __post_init__(self):
+        self.text = embed(self.text)
         if not 1 <= self.n_codebooks <= self.codec.n_codebooks:
             raise ValueError(f"n_codebooks: expected 1 to {self.codec.n_codebooks}, got {self.n_codebooks}")
 
@@ -106,10 +108,9 @@ class TokTTS(nn.Module, Pretrained):
         places = torch.arange(first, first + tokens.shape[1], device=tokens.device)
         return self.embedding(tokens) + self.levels(places % self.config.n_codebooks)
 
-    def step(self, tokens: Tensor, place: int, cache: KVCache) -> Tensor:
+    def step(self, tokens: Tensor, place: int, decode: OneToken) -> Tensor:
         """Codes [R] before `place` -> logits of it [R, K + 2]; ends come between frames only, starts never."""
-        cache.reach = place + 1
-        logits = self.out(self.decoder(self.embed(tokens[:, None], place), cache=cache))[:, 0].float()
+        logits = self.out(decode(self.embed(tokens[:, None], place)[:, 0])).float()
         logits[:, self.start] = -torch.inf
         if place % self.config.n_codebooks:
             logits[:, self.end] = -torch.inf

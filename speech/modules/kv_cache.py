@@ -18,6 +18,7 @@ class KVCache:
         layers, batch, kv_heads, max_len, head_dim: sizes.
 
     Attributes:
+        stored: per layer both of them, [B, 2 kv_heads, max_len, head_dim], the keys first; `keys` and `values` are its halves.
         position: long [B], slot that the next token of each row is written to; the number of tokens remembered.
         reach: attention looks at the first `reach` slots only (a quicker eager step); None = all, which a compiled step wants.
         cross: per layer the keys and values of the context; empty until the first call with a context.
@@ -35,9 +36,10 @@ class KVCache:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape = (batch, kv_heads, max_len, head_dim)
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers)]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers)]
+        shape = (batch, 2 * kv_heads, max_len, head_dim)
+        self.stored = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(layers)]
+        self.keys = [both[:, :kv_heads] for both in self.stored]
+        self.values = [both[:, kv_heads:] for both in self.stored]
         self.position = torch.zeros(batch, dtype=torch.long, device=device)
         self.max_len = max_len
         self.reach: int | None = None
@@ -79,5 +81,5 @@ class KVCache:
 
     def reorder(self, rows: Tensor) -> None:
         """Row b becomes a copy of row `rows[b]` (long [B]), as beams need it; the context stays where it is."""
-        for tensor in (*self.keys, *self.values, self.position):
+        for tensor in (*self.stored, self.position):
             tensor.copy_(tensor.index_select(0, rows))

@@ -227,7 +227,7 @@ class Transformer(nn.Module):
         context_positions: Tensor | None = None,
     ) -> KVCache:
         """An empty cache for `batch` rows of up to `max_len` tokens; with the context's keys and values where one is given."""
-        config, weight = self.config, self.norm.weight
+        config, weight = self.config, self.layers[0].attention.to_qkv.weight
         sizes = (config.layers, batch, config.groups, max_len, config.head_dim)
         cache = KVCache(*sizes, device=weight.device, dtype=weight.dtype)
         if context is not None:

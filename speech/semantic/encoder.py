@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # config files and text tools read the spec without torch
     import torch
@@ -46,11 +46,20 @@ class SemanticSpec:
 Loader = Callable[[SemanticSpec, "str | Path | None", "str | torch.device"], "nn.Module"]
 
 
-def _wav2vec2(hub_id: str) -> Loader:
+def _wav2vec2(hub_id: str, family: Literal["wav2vec2", "hubert"] = "wav2vec2") -> Loader:
     def load(spec: SemanticSpec, source: str | Path | None, device: str | torch.device) -> nn.Module:
         from speech.semantic.wav2vec2 import Wav2Vec2Encoder
 
-        return Wav2Vec2Encoder.from_pretrained(source or hub_id, spec, device)
+        return Wav2Vec2Encoder.from_pretrained(source or hub_id, spec, device, family)
+
+    return load
+
+
+def _w2v_bert(hub_id: str) -> Loader:
+    def load(spec: SemanticSpec, source: str | Path | None, device: str | torch.device) -> nn.Module:
+        from speech.semantic.w2v_bert import W2vBertEncoder
+
+        return W2vBertEncoder.from_pretrained(source or hub_id, spec, device)
 
     return load
 
@@ -75,6 +84,8 @@ def _phonetic(spec: SemanticSpec, source: str | Path | None, device: str | torch
 ENCODERS: dict[str, Loader] = {
     "mms-300m": _wav2vec2("facebook/mms-300m"),  # the published models' (layer 7)
     "xls-r-300m": _wav2vec2("facebook/wav2vec2-xls-r-300m"),
+    "hubert-base": _wav2vec2("facebook/hubert-base-ls960", "hubert"),  # usually layer 9 of 12, dim 768
+    "w2v-bert-2.0": _w2v_bert("facebook/w2v-bert-2.0"),  # usually layer 17 of 24, dim 1024
     "whisper-small": _whisper("openai/whisper-small"),
     "whisper-medium": _whisper("openai/whisper-medium"),
     "whisper-large-v3": _whisper("openai/whisper-large-v3"),

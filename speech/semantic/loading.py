@@ -36,11 +36,11 @@ def load_strictly(
     logging.set_verbosity_error()  # expected left-overs are no news
     logging.disable_progress_bar()
     try:
+        # looked at before it is read: fields of another family may not pass this one's checks
+        kind = config_class.get_config_dict(source)[0].get("model_type", config_class.model_type)
+        if kind != config_class.model_type:
+            raise ValueError(f"{source} holds a {kind} model, expected {config_class.model_type}")
         config = config_class.from_pretrained(source)
-        if config.model_type != config_class.model_type:
-            raise ValueError(
-                f"{source} holds a {config.model_type} model, expected {config_class.model_type}"
-            )
         adapt(config)
         model, info = model_class.from_pretrained(
             source, config=config, dtype=torch.float32, output_loading_info=True

@@ -1,4 +1,4 @@
-"""MMS and XLS-R: hidden states of wav2vec 2.0 models, through transformers (HierSpeech++ hand-over section 2.3)."""
+"""MMS, XLS-R and HuBERT: hidden states of wav2vec 2.0 and HuBERT models, through transformers (HierSpeech++ hand-over section 2.3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +22,15 @@ _HEADS = ("quantizer.", "project_q.", "project_hid.", "lm_head.", "masked_spec_e
 
 
 class Wav2Vec2Encoder(nn.Module):
-    """wav -> output of one transformer layer of a wav2vec 2.0 model, [B, dim, N] at 50 Hz.
+    """wav -> output of one transformer layer of a wav2vec 2.0 or HuBERT model, [B, dim, N] at 50 Hz.
 
-    The wave is taken as it is, without the feature extractor's normalisation to zero mean and unit variance. Only the
-    layers that are needed are loaded; for the pre-norm models (MMS, XLS-R) the output is the residual stream, without the
-    model's last LayerNorm, which is `hidden_states[layer]` of the whole model.
+    The wave is taken as it is, without the feature extractor's normalisation to zero mean and unit variance (HuBERT base has
+    a group norm behind its first convolution, which takes the loudness out). Only the layers that are needed are loaded;
+    for the pre-norm models (MMS, XLS-R) the output is the residual stream, without the model's last LayerNorm, which is
+    `hidden_states[layer]` of the whole model; for the post-norm ones (HuBERT base) it is what the layer hands on.
 
     Args:
-        model: transformers' `Wav2Vec2Model` with exactly `spec.layer` layers.
+        model: transformers' `Wav2Vec2Model` or `HubertModel` with exactly `spec.layer` layers.
         spec: what it gives.
     """
 
@@ -42,23 +43,32 @@ class Wav2Vec2Encoder(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, spec: SemanticSpec, device: str | torch.device = "cpu"
+        cls,
+        source: str | Path,
+        spec: SemanticSpec,
+        device: str | torch.device = "cpu",
+        family: Literal["wav2vec2", "hubert"] = "wav2vec2",
     ) -> Wav2Vec2Encoder:
         """Load from a folder in transformers' format or from a hub id.
 
+        Args:
+            family: the architecture; the two differ in their training and in the names of their weights.
         Raises:
             ValueError: no such weights, weights missing or left over, or a model that cannot give what `spec` says.
         """
-        from transformers import (
-            Wav2Vec2Config,
-            Wav2Vec2Model,
-        )  # seconds to import, and not needed by the lite voice
+        import transformers  # seconds to import, and not needed by the lite voice
+
+        classes = {
+            "wav2vec2": ("Wav2Vec2Model", "Wav2Vec2Config"),
+            "hubert": ("HubertModel", "HubertConfig"),
+        }[family]
+        model_class, config_class = (getattr(transformers, name) for name in classes)
 
         def shorten(config: Any) -> None:
             _check(config, spec, source)
             config.num_hidden_layers = spec.layer
 
-        model = load_strictly(Wav2Vec2Model, Wav2Vec2Config, source, shorten, _is_surplus(spec.layer))
+        model = load_strictly(model_class, config_class, source, shorten, _is_surplus(spec.layer))
         return cls(model, spec).to(device)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -136,7 +146,7 @@ def _check(config: Any, spec: SemanticSpec, source: str | Path) -> None:
 
 def _is_surplus(layers: int) -> Any:
     def is_surplus(key: str) -> bool:
-        key = key.removeprefix("wav2vec2.")
+        key = key.removeprefix("wav2vec2.").removeprefix("hubert.")
         if key.startswith("encoder.layers."):
             return int(key.split(".")[2]) >= layers
         return key.startswith(_HEADS)
