@@ -31,7 +31,7 @@ SPOKEN = "It was late in the evening when the train finally reached the station.
 def speak(args: argparse.Namespace) -> None:
     tts = SpearTTS.from_pretrained(args.voice, "cpu")
     prompts = [tts.clone(reference) for reference in args.inputs]
-    acoustics = Acoustics(args.decoder, args.prompting, args.acoustic_temperature)
+    acoustics = Acoustics(args.decoder, args.prompting, args.acoustic_temperature, guidance=args.guidance)
     lines = [line.split("|") for line in SENTENCES.read_text(encoding="utf-8").splitlines() if line.strip()]
     rows = []
     for index, line in enumerate(lines[: args.number]):
@@ -46,7 +46,7 @@ def speak(args: argparse.Namespace) -> None:
 def convert(args: argparse.Namespace) -> None:
     tts = SpearTTS.from_pretrained(args.voice, "cpu")
     items = read_filelist(args.inputs[0])
-    acoustics = Acoustics(args.decoder, args.prompting, args.acoustic_temperature)
+    acoustics = Acoustics(args.decoder, args.prompting, args.acoustic_temperature, guidance=args.guidance)
     rows = []
     for item, other in zip(items, [*items[1:], items[0]], strict=True):
         rows.append(
@@ -144,6 +144,7 @@ def main() -> int:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--cpu-time", action="store_true", help="of speed: not the wall's, for busy machines")
     parser.add_argument("--acoustic-temperature", type=float)
+    parser.add_argument("--guidance", type=float)
     parser.add_argument("--number", type=int, default=50)
     parser.add_argument("--codebooks", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)

@@ -210,6 +210,18 @@ def test_a_voice_says_its_decoder(folder, tmp_path):
     assert pick_way(None, SpearTTS.from_pretrained(other, "cpu").voice) == "bridge"
 
 
+def test_a_voice_says_how_closely_its_codes_follow(folder, someone):
+    other = build_spear_voice(folder.parent / "close", folder.parent / "tiny", acoustic_guidance=3.0)
+    close, plain = (SpearTTS.from_pretrained(place, "cpu") for place in (other, folder))
+
+    def codes(tts, **acoustics):
+        return tts.synthesize(TEXT, someone, acoustics=Acoustics("ar", **acoustics), seed=1).codes[0]
+
+    assert torch.equal(codes(close), codes(plain, guidance=3.0))
+    assert torch.equal(codes(close, guidance=1.0), codes(plain))
+    assert not torch.equal(codes(close), codes(plain))
+
+
 def test_a_voice_is_published_of_its_parts(folder, someone, tmp_path):
     from hierspeech.pipelines.publish_spear import main
 

@@ -50,7 +50,9 @@ def add_spear_options(parser: argparse.ArgumentParser, reading: bool = True) -> 
     )
     group.add_argument("--top-p", type=float, help="draw from the likeliest tokens of this probability only")
     group.add_argument(
-        "--guidance", type=float, help="above 1 the voice is followed more closely (default: 1)"
+        "--guidance",
+        type=float,
+        help="of the codes: above 1 words and voice are followed more closely (default: the voice's)",
     )
     if reading:
         group.add_argument(
@@ -150,5 +152,5 @@ def acoustics(arguments: argparse.Namespace):
         prompting=arguments.prompting or "style",
         temperature=arguments.acoustic_temperature,
         top_p=arguments.top_p,
-        guidance=1.0 if arguments.guidance is None else arguments.guidance,
+        guidance=arguments.guidance,
     )

@@ -30,7 +30,7 @@ class Acoustics:
         prompting: the speaker by "style" vector, by going on from a few seconds of tokens and codes ("continue"), or "both".
         temperature: of the codes, 0 takes the likeliest; None is the voice's.
         top_k, top_p: only among the likeliest codes.
-        guidance: above 1 the voice is followed more closely than the model would of itself.
+        guidance: above 1 tokens and speaker are followed more closely than the model would of itself; None is the voice's.
         steps: passes over the coarsest codebook of the masked model.
     """
 
@@ -39,7 +39,7 @@ class Acoustics:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
-    guidance: float = 1.0
+    guidance: float | None = None
     steps: int = 16
 
 
@@ -89,12 +89,12 @@ def tokens_to_codes(
     model = voice.semantic_to_acoustic if way == "ar" else voice.masked
     if acoustics.prompting not in PROMPTINGS:
         raise ValueError(f"prompting {acoustics.prompting!r}: expected one of {', '.join(PROMPTINGS)}.")
-    temperature = acoustics.temperature
+    temperature, guidance = acoustics.temperature, acoustics.guidance
     sampling = Sampling(
         voice.description.acoustic_temperature if temperature is None else temperature,
         acoustics.top_k,
         acoustics.top_p,
-        acoustics.guidance,
+        voice.description.acoustic_guidance if guidance is None else guidance,
     )
     style = None
     if acoustics.prompting != "continue":

@@ -49,6 +49,9 @@ class SpearDescription:
     max_chars: int = 150  # longest piece of text spoken at once
     temperature: float = 0.7  # of text to semantic
     acoustic_temperature: float = 0.7
+    acoustic_guidance: float = (
+        1.0  # how closely codes follow tokens and style; 1 is as the model would of itself
+    )
     top_k: int | None = None
     speaking_rate: float | None = None  # tokens of text a second; None is the model's own choice
 
