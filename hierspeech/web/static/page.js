@@ -166,8 +166,8 @@ function showSettings() {
 
 async function begin() {
   try {
+    model = (await client.json("v1/models")).data[0].id;
     await voices.load();
-    model = (await client.json("v1/models")).data?.[0]?.id ?? null;
   } catch (error) {
     get("voices").textContent = "";
     fail(error);
