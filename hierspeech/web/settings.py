@@ -40,13 +40,17 @@ class Settings:
     max_upload: int = 10 * 2**20  # bytes of a recording
     max_seconds: float = 300.0  # length of a recording
     max_voices: int = 100  # uploaded ones
-    timeout: float = 60.0  # s until all (of a stream: the first, the next) sound is there, and for a client to read on
+    timeout: float = (
+        60.0  # s until all (of a stream: the first, the next) sound is there, and for a client to read on
+    )
     sample_rate: int = 24000  # Hz of what goes out; OpenAI's is 24000
     stream: bool = False  # answer in chunks where the request does not say `stream_format`
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # none: whoever reaches the port may speak
     voices_folder: Path | None = None  # where uploaded voices outlive the server
     cors_origins: tuple[str, ...] = ()  # web pages elsewhere that may call the server
-    allowed_hosts: tuple[str, ...] = ()  # values of the Host header; none: loopback's if bound to it, else any
+    allowed_hosts: tuple[
+        str, ...
+    ] = ()  # values of the Host header; none: loopback's if bound to it, else any
 
     def __post_init__(self):
         for name, (lowest, highest) in RANGES.items():
