@@ -1,0 +1,152 @@
+"""Who has the next turn: one neat list of jobs, from which any number of workers take bounded pieces of work.
+
+Streams, batches of sentences and single pieces of work alternate, so that none starves the others. Among streams, the one whose
+listener has the least sound left goes first; among sentences, the oldest request's, with sentences of like length of others.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from hierspeech.pipelines.batches import make_buckets
+from hierspeech.web.jobs import AHEAD, Job, SingleJob, StreamJob, WholeJob
+from hierspeech.web.protocol import Busy, Unavailable
+
+Turn = tuple[
+    str, list
+]  # "prepare" [WholeJob]; "batch" [(WholeJob, place), ...]; "stream" [StreamJob]; "single" [SingleJob]
+
+
+class Scheduler:
+    """All jobs that were accepted and are not done. Every method may be called from any thread."""
+
+    def __init__(self, limit: int, max_batch: int):
+        """Args: limit: jobs at a time; max_batch: sentences that are spoken together."""
+        self.limit, self.max_batch = limit, max_batch
+        self._jobs: list[Job] = []  # oldest first
+        self._changed = threading.Condition()
+        self._closing = False
+        self._seconds = 1.0  # that a job takes, lately
+        self._kinds: deque[Callable[[bool], Turn | None]] = deque(
+            [self._stream, self._sentences, self._single]
+        )
+
+    def accept(self, job: Job) -> None:
+        """Takes a job in; `Busy` where there is no room, `Unavailable` where the house closes."""
+        with self._changed:
+            if self._closing:
+                raise Unavailable("the server is shutting down.")
+            if len(self._jobs) >= self.limit:
+                message = (
+                    f"{len(self._jobs)} requests are waiting or at work already; please try again later."
+                )
+                raise Busy(message, self._seconds)
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def finish(self, job: Job) -> None:
+        """Lets a job go, done or given up; may be called again."""
+        with self._changed:
+            if job.done:
+                return
+            job.done = True
+            self._jobs.remove(job)
+            self._seconds += 0.1 * (time.monotonic() - job.since - self._seconds)
+            chunks = None if job.busy or not isinstance(job, StreamJob) else job.chunks
+            self._changed.notify_all()
+        if chunks is not None:
+            chunks.close()
+
+    def sent(self, job: StreamJob, seconds: float) -> None:
+        """Says that a chunk of so many seconds goes out."""
+        with self._changed:
+            job.ahead += 1
+            job.seconds += seconds
+            job.first = job.first or time.monotonic()
+
+    def read(self, job: StreamJob) -> None:
+        """Says that a chunk was taken, so that another may be computed."""
+        with self._changed:
+            job.ahead -= 1
+            self._changed.notify()
+
+    def take(self, wait: bool = True, nested: bool = False) -> Turn | None:
+        """The next turn; None when the house is closed, or, unless `wait`, when there is nothing to do.
+
+        `nested`: asked for between two pieces of single work, which does not begin another one.
+        """
+        with self._changed:
+            while not self._closing:
+                for kind in list(self._kinds):
+                    turn = kind(nested)
+                    if turn is not None:
+                        self._kinds.remove(kind)
+                        self._kinds.append(kind)
+                        return turn
+                if not wait:
+                    return None
+                self._changed.wait()
+        return None
+
+    def spoken(self, job: WholeJob, place: int, wav: np.ndarray) -> bool:
+        """Keeps a sentence's wav [T]; whether it was the last one that the job lacked."""
+        with self._changed:
+            job.pieces[place] = wav
+            return job.complete
+
+    def give_back(self, job: Job) -> None:
+        """Ends a turn that had the job to itself."""
+        with self._changed:
+            job.busy = False
+            self._changed.notify()
+
+    def close(self) -> list[Job]:
+        """No more turns; the jobs that are left."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            return list(self._jobs)
+
+    def counts(self) -> tuple[int, int]:
+        """(jobs that nothing was done for yet, jobs at work)."""
+        with self._changed:
+            active = sum(job.begun for job in self._jobs)
+            return len(self._jobs) - active, active
+
+    def _stream(self, nested: bool) -> Turn | None:
+        ready = [job for job in self._of(StreamJob) if not job.busy and job.ahead < AHEAD]
+        if not ready:
+            return None
+        now = time.monotonic()
+        return self._begin("stream", min(ready, key=lambda job: job.lead(now)))
+
+    def _single(self, nested: bool) -> Turn | None:
+        ready = [job for job in self._of(SingleJob) if not job.busy]
+        return self._begin("single", ready[0]) if ready and not nested else None
+
+    def _sentences(self, nested: bool) -> Turn | None:
+        jobs = self._of(WholeJob)
+        places = [
+            (job, place) for job in jobs if job.prepared for place, taken in enumerate(job.taken) if not taken
+        ]
+        unread = [job for job in jobs if not job.prepared and not job.busy]
+        if unread and len(places) < self.max_batch:  # read on while more sentences fit into a batch
+            return self._begin("prepare", unread[0])
+        if not places:
+            return None
+        lengths = [len(job.sentences[place]) / job.request.speed for job, place in places]
+        bucket = next(bucket for bucket in make_buckets(lengths, self.max_batch) if 0 in bucket)
+        for number in bucket:
+            job, place = places[number]
+            job.taken[place] = True
+        return "batch", [places[number] for number in bucket]
+
+    def _of(self, kind: type) -> list:
+        return [job for job in self._jobs if isinstance(job, kind)]
+
+    def _begin(self, name: str, job: Job) -> Turn:
+        job.busy = job.begun = True
+        return name, [job]

@@ -1,0 +1,169 @@
+"""The threads that compute: each takes turns from the scheduler and carries them out with models that all of them share."""
+
+import logging
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hierspeech.pipelines.arguments import piece_generator
+from hierspeech.pipelines.batches import Row, speak_rows
+from hierspeech.pipelines.conversion import VoiceConversion
+from hierspeech.pipelines.options import SpeakingOptions
+from hierspeech.pipelines.tts import TextToSpeech
+from hierspeech.web.jobs import Cancelled, Job, SingleJob, StreamJob, WholeJob
+from hierspeech.web.protocol import ConversionRequest
+from hierspeech.web.recordings import recording_file
+from hierspeech.web.scheduler import Scheduler, Turn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Tally:
+    """What was done since the start; written by workers, read by whoever asks."""
+
+    batches: int = 0
+    sentences: int = 0
+
+
+class Worker:
+    """Carries out turns, in a thread of its own."""
+
+    def __init__(
+        self, tts: TextToSpeech, conversion: VoiceConversion, scheduler: Scheduler, tally: Tally, threads: int
+    ):
+        """Args: threads: that torch may use for this worker; 0 leaves it as it is."""
+        self.tts, self.conversion, self.scheduler, self.tally = tts, conversion, scheduler, tally
+        self._threads = threads
+        self._options = SpeakingOptions().fill_in(tts.voice)
+        self.started = False
+        self._thread = threading.Thread(target=self._work, name="hierspeech-worker", daemon=True)
+
+    def start(self) -> None:
+        """Begins to take turns."""
+        self.started = True
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Waits for the turn that is under way when the scheduler closes."""
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        while (turn := self.scheduler.take()) is not None:
+            self._do(turn)
+
+    def _do(self, turn: Turn) -> None:
+        kind, what = turn
+        if kind == "batch":
+            self._speak(what)
+            return
+        job = what[0]
+        try:
+            {"prepare": self._prepare, "stream": self._next_chunk, "single": self._single}[kind](job)
+        except Cancelled:
+            pass
+        except Exception as error:  # whatever it is, the worker goes on, and somebody waits for an answer
+            self._fail(job, error)
+        finally:
+            self.scheduler.give_back(job)
+            if job.done and isinstance(job, StreamJob) and job.chunks is not None:
+                job.chunks.close()
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        if not isinstance(error, ValueError):
+            logger.error("a request failed", exc_info=error)
+        job.deliver("error", error)
+        self.scheduler.finish(job)
+
+    def _prepare(self, job: WholeJob) -> None:
+        job.prepare(self.tts.encode)
+
+    def _next_chunk(self, job: StreamJob) -> None:
+        request = job.request
+        if job.chunks is None:
+            job.chunks = self.tts.stream(
+                request.text,
+                request.prompt,
+                request.language,
+                request.speed,
+                seed=request.seed,
+                output_sample_rate=request.sample_rate,
+            )
+        chunk = next(job.chunks, None)
+        if chunk is None:
+            job.deliver("end")
+            self.scheduler.finish(job)
+        else:
+            self.scheduler.sent(job, chunk.seconds)
+            job.deliver("item", chunk)
+
+    def _speak(self, places: list[tuple[WholeJob, int]]) -> None:
+        """A batch of sentences; a job whose last one this was is put together."""
+        try:
+            wavs = self._speak_rows(places)
+        except Exception as error:  # see _do
+            for job in {id(job): job for job, _ in places}.values():
+                self._fail(job, error)
+            return
+        for (job, place), wav in zip(places, wavs, strict=True):
+            if not self.scheduler.spoken(job, place, wav) or job.done:
+                continue
+            try:
+                job.deliver("item", self._put_together(job))
+                self.scheduler.finish(job)
+            except Exception as error:
+                self._fail(job, error)
+
+    def _speak_rows(self, places: list[tuple[WholeJob, int]]) -> list[np.ndarray]:
+        rows = [
+            Row(
+                job.sentences[place],
+                job.request.prompt,
+                job.request.speed,
+                piece_generator(job.request.seed, place),
+            )
+            for job, place in places
+        ]
+        self.tally.batches += 1
+        self.tally.sentences += len(rows)
+        return speak_rows(self.tts, rows, self._options.noise_scale, self._options.noise_scale_vc)
+
+    def _put_together(self, job: WholeJob):
+        request = job.request
+        return self.tts.put_together(
+            job.pieces,
+            job.sentences,
+            request.speed,
+            request.sample_rate,
+            self._options.level,
+            request.prompt.peak,
+            job.unknown,
+        )
+
+    def _single(self, job: SingleJob) -> None:
+        request = job.request
+        with recording_file(request.recording, request.max_seconds) as path:
+            if isinstance(request, ConversionRequest):
+                result = self.conversion(
+                    path,
+                    request.prompt,
+                    seed=request.seed,
+                    output_sample_rate=request.sample_rate,
+                    progress=lambda done, total: self._let_others(job),
+                )
+            else:
+                result = self.tts.prompt(path)
+        job.deliver("item", result)
+        self.scheduler.finish(job)
+
+    def _let_others(self, job: SingleJob) -> None:
+        """Between two pieces of a conversion: one turn for each other kind of work; ends what nobody waits for."""
+        if job.done:
+            raise Cancelled
+        for _ in range(2):
+            if (turn := self.scheduler.take(wait=False, nested=True)) is not None:
+                self._do(turn)
