@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._event({"type": "speech.audio.delta", "audio": audio})
                 time.sleep(self.server_of.pause)
                 if "BREAK" in body["input"] and start > len(sound) / 2:
-                    self._event({"type": "error", "error": {"message": "the voice lost its thread."}})
+                    self._event({"error": {"message": "the voice lost its thread."}})
                     break
             else:
                 self._event({"type": "speech.audio.done", "usage": {"input_tokens": 1}})

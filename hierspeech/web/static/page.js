@@ -37,7 +37,7 @@ function askForKey(refused) {
 
 const client = new Client(askForKey);
 const voices = new Voices(client, get("voices"), { fail, tell });
-const source = new Picker(get("source"), { limit: 600, fail });
+const source = new Picker(get("source"), { limit: 300, fail });
 const reference = new Picker(get("reference"), { limit: 30, fail });
 const take = new Take(client, new Reading(get("reading"), (seconds) => take.player.play(seconds)), { tell, fail });
 let model = null;

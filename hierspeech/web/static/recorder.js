@@ -30,13 +30,17 @@ export class Recorder {
 
   #listen() {
     this.context = new AudioContext();
-    const analyser = this.context.createAnalyser(), samples = new Float32Array(analyser.fftSize);
-    this.context.createMediaStreamSource(this.stream).connect(analyser);
+    const analyser = new AnalyserNode(this.context, { fftSize: 8192 }); // more than 100 ms: no sound falls between two looks
+    const samples = new Float32Array(analyser.fftSize);
+    this.microphone = this.context.createMediaStreamSource(this.stream); // kept, or it is collected while it runs
+    this.microphone.connect(analyser);
+    let level = 0;
     this.timer = setInterval(() => {
       analyser.getFloatTimeDomainData(samples);
       const power = samples.reduce((sum, value) => sum + value * value, 0) / samples.length;
-      const level = 1 + Math.log10(power + 1e-12) / 6; // -60 dB .. 0 dB
-      this.heard(Math.max(0, Math.min(1, level)), (performance.now() - this.began) / 1000);
+      const now = Math.max(0, Math.min(1, 1 + Math.log10(power + 1e-12) / 6)); // -60 dB .. 0 dB
+      level = Math.max(now, 0.8 * level); // falls slowly, to be seen
+      this.heard(level, (performance.now() - this.began) / 1000);
     }, 100);
   }
 
