@@ -21,6 +21,7 @@ class Site(Page):
 
     def __enter__(self) -> "Site":
         super().__enter__()
+        self.look(*self.size, calm=True)  # nothing scrolls away under a click
         self.run("import('/static/page.js').then((all) => { window.page = all; })")
         self.until("document.querySelectorAll('#voices input, #problem:not(:empty), dialog[open]').length")
         return self

@@ -1,5 +1,7 @@
 // The text that is being read aloud, each word marked while it is heard.
 
+const MARKS_BEFORE = /[^\s\p{L}\p{M}\p{N}]*$/u, MARKS_AFTER = /^[^\s\p{L}\p{M}\p{N}]*/u; // go with their word
+
 export class Reading {
   /** @param {HTMLElement} place is filled; `seek(seconds)` is called for a word that is clicked. */
   constructor(place, seek) {
@@ -29,10 +31,12 @@ export class Reading {
     for (const { word, start, end, offset } of words) {
       const at = this.#find(word, offset);
       if (at < 0) continue;
+      const from = at - MARKS_BEFORE.exec(this.text.slice(this.taken, at))[0].length;
+      const to = at + word.length + MARKS_AFTER.exec(this.text.slice(at + word.length))[0].length;
       const node = document.createElement("span");
-      node.textContent = this.text.slice(at, at + word.length);
-      this.rest.before(this.text.slice(this.taken, at), node);
-      this.taken = at + word.length;
+      node.textContent = this.text.slice(from, to);
+      this.rest.before(this.text.slice(this.taken, from), node);
+      this.taken = to;
       this.rest.data = this.text.slice(this.taken);
       this.words.push({ node, start, end });
     }

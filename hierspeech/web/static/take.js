@@ -137,7 +137,10 @@ export class Take {
     get("sound").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
   }
 
-  /** A wav of what was heard; other formats by the same request once more, which the seed makes the same sound. */
+  /**
+   * A wav of what was heard; other formats by the same request once more, which the seed makes the same speech. They are
+   * made whole, not streamed: a streamed flac or mp3 does not know its own length.
+   */
   async #download(button) {
     const { job, player } = this, { format } = button.dataset;
     if (format === "wav") return save(wavFile(player.blocks.map(({ block }) => block), player.rate, true), job.name, format);
