@@ -38,17 +38,16 @@ class Worker:
         self.tts, self.conversion, self.scheduler, self.tally = tts, conversion, scheduler, tally
         self._threads = threads
         self._options = SpeakingOptions().fill_in(tts.voice)
-        self.started = False
         self._thread = threading.Thread(target=self._work, name="hierspeech-worker", daemon=True)
 
     def start(self) -> None:
         """Begins to take turns."""
-        self.started = True
         self._thread.start()
 
     def join(self, timeout: float) -> None:
         """Waits for the turn that is under way when the scheduler closes."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout)
 
     def _work(self) -> None:
         if self._threads:
@@ -69,8 +68,8 @@ class Worker:
         except Exception as error:  # whatever it is, the worker goes on, and somebody waits for an answer
             self._fail(job, error)
         finally:
-            self.scheduler.give_back(job)
-            if job.done and isinstance(job, StreamJob) and job.chunks is not None:
+            done = self.scheduler.give_back(job)
+            if done and isinstance(job, StreamJob) and job.chunks is not None:
                 job.chunks.close()
 
     def _fail(self, job: Job, error: Exception) -> None:
