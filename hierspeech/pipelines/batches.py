@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.sentences import NEUTRAL_PITCH, Sentence
+from hierspeech.pipelines.timings import Spoken
 from hierspeech.pipelines.tts import TextToSpeech, clip_pitch
 from speech.masks import lengths_to_mask
 
@@ -57,7 +57,7 @@ class _Work:
     unknown: list[str] = field(default_factory=list)
     prompt: VoicePrompt | None = None
     options: SpeakingOptions | None = None
-    pieces: list[np.ndarray | None] = field(default_factory=list)
+    pieces: list[Spoken | None] = field(default_factory=list)
     error: str | None = None
 
 
@@ -153,10 +153,10 @@ def _finish_window(
     for bucket in make_buckets(lengths, batch_size):
         rows = [_row(*places[number]) for number in bucket]
         options = places[bucket[0]][0].options  # noise scales are those of the whole batch
-        wavs = speak_rows(tts, rows, options.noise_scale, options.noise_scale_vc)
-        for number, wav in zip(bucket, wavs, strict=True):
+        pieces = speak_rows(tts, rows, options.noise_scale, options.noise_scale_vc)
+        for number, piece in zip(bucket, pieces, strict=True):
             work, place = places[number]
-            work.pieces[place] = wav
+            work.pieces[place] = piece
     for work in window:
         yield _result(tts, work)
         if progress:
@@ -207,10 +207,8 @@ def make_buckets(lengths: list[float], batch_size: int) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def speak_rows(
-    tts: TextToSpeech, rows: list[Row], noise_scale: float, noise_scale_vc: float
-) -> list[np.ndarray]:
-    """`TextToSpeech.speak` of several sentences at once: the wav [T] of each."""
+def speak_rows(tts: TextToSpeech, rows: list[Row], noise_scale: float, noise_scale_vc: float) -> list[Spoken]:
+    """`TextToSpeech.speak` of several sentences at once."""
     voice, device = tts.voice, tts.voice.device
     lengths = torch.tensor([len(row.sentence) for row in rows])
     languages = [getattr(row.sentence, "languages", None) for row in rows]
@@ -239,7 +237,10 @@ def speak_rows(
     )
     hop = wav.shape[-1] // out.frame_mask.shape[1]
     samples = (out.frame_mask.sum(1) * hop).tolist()
-    return [row[0, :length].float().cpu().numpy().copy() for row, length in zip(wav, samples, strict=True)]
+    return [
+        Spoken(row[0, :length].float().cpu().numpy().copy(), durations[: len(own.sentence)])
+        for row, length, durations, own in zip(wav, samples, out.durations.tolist(), rows, strict=True)
+    ]
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> Tensor:

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from hierspeech.pipelines.timings import Timing
 from hierspeech.pipelines.voice import LEVELS, Voice
 from speech.audio import LEVEL_BLOCK, block_power, loudness_gain, resample_blocks, save_audio
 
@@ -28,6 +29,10 @@ class Speech:
     audio: np.ndarray
     sample_rate: int
     unknown: list[str] = field(default_factory=list)  # symbols of the text that the voice cannot speak
+    # When the words of the text, as they are written, and their sounds are heard; nothing where no text was spoken. In a
+    # stream, the first chunk of a piece of text has all of its words, counted from the start of the stream.
+    words: list[Timing] = field(default_factory=list)
+    phonemes: list[Timing] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from hierspeech.pipelines.timings import Source
 from speech.text.chunking import Piece, is_divider, split_text, stronger
 from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import language_ids, split_languages
 from speech.text.languages import find_language
 from speech.text.tokenizer import Tokenizer
+from speech.text.words import find_piece
 
 FADE_SECONDS = 0.005  # where pieces are joined, so that joints do not click
 # A reference without a voiced frame (a whisper) says nothing of pitch: a value between women and men, moderately lively.
@@ -18,13 +20,20 @@ NEUTRAL_PITCH = (math.log(155.0), 0.2)  # mean and deviation of ln F0
 class Sentence(list[int]):
     """Phoneme ids of a sentence, with the place of each one's language in the model's `languages` (None without any).
 
-    `border` is what follows it in the text, one of `speech.text.chunking.BORDERS`.
+    `border` is what follows it in the text, one of `speech.text.chunking.BORDERS`; `source` is what was read.
     """
 
-    def __init__(self, ids: list[int], languages: list[int] | None = None, border: str = "sentence"):
+    def __init__(
+        self,
+        ids: list[int],
+        languages: list[int] | None = None,
+        border: str = "sentence",
+        source: Source | None = None,
+    ):
         super().__init__(ids)
         self.languages = languages
         self.border = border
+        self.source = source
 
 
 @dataclass
@@ -48,7 +57,7 @@ class TextReader:
         pieces = split_text(text, self.max_chars)
         spoken = [piece for piece in pieces if not is_divider(piece)]
         # a text of nothing but dividers is read out
-        sentences = list(self.encode_pieces(spoken or pieces, language, unknown))
+        sentences = list(self.encode_pieces(spoken or pieces, language, unknown, text))
         if not sentences:
             raise nothing_to_say(text, language)
         return sentences, list(dict.fromkeys(unknown))
@@ -61,15 +70,19 @@ class TextReader:
         split_languages(text, language)
         return language
 
-    def encode_pieces(self, pieces: Iterable[Piece], language: str, unknown: list[str]) -> Iterator[Sentence]:
-        """The pieces of a text that have anything to speak; symbols without a sound are appended to `unknown`.
+    def encode_pieces(
+        self, pieces: Iterable[Piece], language: str, unknown: list[str], text: str
+    ) -> Iterator[Sentence]:
+        """The pieces of `text` that have anything to speak; symbols without a sound are appended to `unknown`.
 
         The border of a sentence that was yielded grows where what follows it cannot be spoken.
         """
         normalizer = self.normalizer if language == self.language else None
-        current = language
+        current, reached = language, 0
         last: Sentence | None = None
         for piece in pieces:
+            start = find_piece(text, piece, reached)
+            reached = reached if start is None else start
             same = find_language(current).voice == find_language(language).voice
             phonemes = text_to_phonemes(piece, current, normalizer if same else None)
             current = split_languages(piece, current)[-1][0]  # a tag holds until the next one
@@ -77,7 +90,8 @@ class TextReader:
             unknown += phonemes.dropped + encoded.unknown
             if encoded.ids:
                 languages = language_ids(phonemes, encoded, self.languages)
-                last = Sentence(encoded.ids, languages, piece.border)
+                source = Source(text, piece, start, phonemes, self.tokenizer)
+                last = Sentence(encoded.ids, languages, piece.border, source)
                 yield last
             elif last is not None:  # what cannot be spoken still ends its paragraph
                 last.border = stronger(last.border, piece.border)

@@ -8,7 +8,7 @@ pieces. docs/streaming.md has measurements. Shapes: T samples, N frames at 50 Hz
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from hierspeech.pipelines.output import Speech
 from hierspeech.pipelines.pauses import rising
 from hierspeech.pipelines.stream_output import Leveller, RateChanger
+from hierspeech.pipelines.timings import Timings
 from hierspeech.pipelines.voice import Voice
 from hierspeech.synthesizer.windows import decode_windows
 
@@ -37,6 +38,7 @@ class StreamPiece:
     )
     fade_in: int = 0  # samples
     fade_out: Callable[[], int] = lambda: 0  # samples; asked for when the last window is there
+    timings: Timings = field(default_factory=lambda: Timings([], []))  # counted from its first window
 
 
 class Lookahead(Iterator):
@@ -96,6 +98,7 @@ def speak_pieces(
         sizes = window_sizes(FIRST_FRAMES + math.ceil(changer.halo / voice.audio.hop_length))
     received, returned, audible = 0, 0, math.inf
     unknown = [] if unknown is None else unknown
+    timed = Timings([], [])  # of pieces that began since the last chunk
 
     def chunk(wav: np.ndarray, last: bool = False) -> Iterator[Speech]:
         nonlocal received, returned
@@ -105,13 +108,18 @@ def speak_pieces(
         if len(wav):
             met = list(dict.fromkeys(unknown))
             unknown.clear()
-            yield Speech(leveller(wav), output_sample_rate, met)
+            words, phonemes = timed.words, timed.phonemes
+            timed.words, timed.phonemes = [], []
+            yield Speech(leveller(wav), output_sample_rate, met, words, phonemes)
 
     for piece in pieces:
         if received:
             leveller.begin_piece(round((received + piece.pause_samples) * changer.ratio))
         if piece.pause_samples:
             yield from chunk(np.zeros(piece.pause_samples, np.float32))
+        begun = piece.timings.shifted(received / voice.sample_rate)
+        timed.words += begun.words
+        timed.phonemes += begun.phonemes
         if piece.unheard_samples:
             audible = received + piece.z.shape[-1] * voice.audio.hop_length - piece.unheard_samples
         for wav in decode_piece(piece, voice, style, sizes):

@@ -27,6 +27,7 @@ from hierspeech.pipelines.sentences import (
 )
 from hierspeech.pipelines.stream_text import stream_pieces
 from hierspeech.pipelines.streaming import Lookahead, StreamPiece, speak_pieces
+from hierspeech.pipelines.timings import Spoken, join_timings, time_sentence
 from hierspeech.pipelines.voice import Voice
 from ttv.languages import tokenizer_of
 from ttv.output import TTVOutput
@@ -107,13 +108,13 @@ class TextToSpeech(Pipeline):
         sentences, unknown = self.encode(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
         check_level(options.level, prompt.peak)
-        pieces: list[np.ndarray] = []
+        pieces: list[Spoken] = []
         for index, phoneme_ids in enumerate(sentences):
             generator, scales = (
                 piece_generator(options.seed, index),
                 (options.noise_scale, options.noise_scale_vc),
             )
-            pieces.append(self.speak(phoneme_ids, prompt, speed, scales[0], generator, scales[1]))
+            pieces.append(self._speak(phoneme_ids, prompt, speed, scales[0], generator, scales[1]))
             if progress:
                 progress(index + 1, len(sentences))
         return self.put_together(
@@ -122,7 +123,7 @@ class TextToSpeech(Pipeline):
 
     def put_together(
         self,
-        pieces: list[np.ndarray],
+        pieces: list[Spoken],
         sentences: list[Sentence],
         speed: float,
         output_sample_rate: int,
@@ -130,11 +131,26 @@ class TextToSpeech(Pipeline):
         prompt_peak: float | None,
         unknown: list[str],
     ) -> Speech:
-        """Spoken sentences [T] -> one Speech, with the pauses that stand between them in the text."""
+        """Spoken sentences -> one Speech, with the pauses that stand between them in the text."""
         rate = self.voice.sample_rate
         pauses = [pause_samples(sentence.border, speed, rate) for sentence in sentences]
-        wav = join(pieces, pauses, int(FADE_SECONDS * rate), self.fade_ends)
-        return finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
+        wav = join([piece.wav for piece in pieces], pauses, int(FADE_SECONDS * rate), self.fade_ends)
+        speech = finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
+        timed = [
+            time_sentence(getattr(sentence, "source", None), piece.durations, self.frame_seconds)
+            for sentence, piece in zip(sentences, pieces, strict=True)
+        ]
+        starts, position = [], 0
+        for piece, pause in zip(pieces, pauses, strict=True):
+            starts.append(position / rate)
+            position += len(piece.wav) + pause
+        timings = join_timings(timed, starts)
+        return replace(speech, words=timings.words, phonemes=timings.phonemes)
+
+    @property
+    def frame_seconds(self) -> float:
+        """Of one frame of the models; durations are counted in them."""
+        return self.voice.audio.hop_length / self.voice.sample_rate
 
     def stream(
         self,
@@ -182,7 +198,7 @@ class TextToSpeech(Pipeline):
         language = self.reader.check_text(text, language)
         unknown: list[str] = []
         texts = stream_pieces(text, self.voice.description.max_chars)
-        parts = Lookahead(self.reader.encode_pieces(texts, language, unknown))
+        parts = Lookahead(self.reader.encode_pieces(texts, language, unknown, text))
         if not parts.more():
             raise nothing_to_say(text, language)
         prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
@@ -216,6 +232,7 @@ class TextToSpeech(Pipeline):
                 pause_samples=0 if before is None else pause_samples(before.border, options.speed, rate),
                 fade_in=fade_samples if index or self.fade_ends else 0,
                 fade_out=lambda: fade_samples if parts.more() or self.fade_ends else 0,
+                timings=time_sentence(sentence.source, out.durations[0].tolist(), self.frame_seconds),
             )
             before = sentence
 
@@ -269,7 +286,6 @@ class TextToSpeech(Pipeline):
         """
         return self.reader.encode(text, language)
 
-    @torch.inference_mode()
     def speak(
         self,
         phoneme_ids: list[int],
@@ -283,6 +299,19 @@ class TextToSpeech(Pipeline):
 
         `phoneme_ids` is a `Sentence`, or a plain list, which is in the first of the model's languages.
         """
+        return self._speak(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc).wav
+
+    @torch.inference_mode()
+    def _speak(
+        self,
+        phoneme_ids: list[int],
+        prompt: VoicePrompt,
+        speed: float,
+        noise_scale: float,
+        generator: torch.Generator | None,
+        noise_scale_vc: float | None,
+    ) -> Spoken:
+        """`speak`, with the durations that were spoken."""
         voice = self.voice
         out = self._text_to_vec(phoneme_ids, prompt, speed, noise_scale, generator)
         wav = voice.synthesizer.infer(
@@ -293,7 +322,7 @@ class TextToSpeech(Pipeline):
             noise_scale=noise_scale if noise_scale_vc is None else noise_scale_vc,
             generator=generator,
         )
-        return wav[0, 0].float().cpu().numpy()
+        return Spoken(wav[0, 0].float().cpu().numpy(), out.durations[0].tolist())
 
     def _text_to_vec(
         self,
