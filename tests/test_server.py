@@ -119,6 +119,23 @@ def test_events(server, tts):
     np.testing.assert_array_equal(np.frombuffer(data, "<i2"), to_pcm(expected))
 
 
+def test_words_come_before_the_sound_they_belong_to(server):
+    answer = server.speak(TEXT, stream_format="sse", timestamps=True)
+    events = [json.loads(line[6:]) for line in answer.text.split("\n") if line]
+    assert events[0]["type"] == "speech.audio.words"
+    heard = 0.0
+    words = []
+    for event in events[:-1]:
+        if event["type"] == "speech.audio.words":
+            words += event["words"]
+            assert event["words"][0]["start"] >= heard - 0.1
+        else:
+            heard += len(base64.b64decode(event["audio"])) / 48000
+    assert [word["word"].strip(",.") for word in words] == TEXT.replace(",", "").replace(".", "").split()
+    assert all(TEXT[word["offset"] :].startswith(word["word"]) for word in words)
+    assert all(0 <= word["start"] < word["end"] <= heard + 0.1 for word in words)
+
+
 def test_requests_at_a_time_share_batches_and_sound_as_alone(server, tts):
     texts = [f"Sentence number {n}. " * (1 + n % 3) for n in range(12)]
     # one long request keeps the worker busy while the others arrive

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hierspeech.pipelines.output import Speech
+from hierspeech.pipelines.timings import Timing
 from hierspeech.web.errors import describe, error_body
 from hierspeech.web.formats import Encoder
 from hierspeech.web.protocol import Refused
@@ -122,7 +123,7 @@ async def sse_chunks(
     try:
         async with aclosing(pairs):
             async for speech, data in pairs:
-                timings = getattr(speech, "words", []) if words else []
+                timings = speech.words if words and speech is not None else []
                 if timings:
                     yield event(
                         {"type": "speech.audio.words", "words": [word_dict(word) for word in timings]}
@@ -142,13 +143,13 @@ async def sse_chunks(
     yield event({"type": "speech.audio.done", "usage": usage | {"seconds": round(seconds, 3)}})
 
 
-def word_dict(word: Any) -> dict[str, Any]:
+def word_dict(word: Timing) -> dict[str, Any]:
     """A `Timing` as the API shows it."""
     return {
         "word": word.text,
         "start": round(word.start, 4),
         "end": round(word.end, 4),
-        "offset": getattr(word, "offset", None),
+        "offset": word.offset,
     }
 
 

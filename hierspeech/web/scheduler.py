@@ -9,9 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import numpy as np
-
 from hierspeech.pipelines.batches import make_buckets
+from hierspeech.pipelines.timings import Spoken
 from hierspeech.web.jobs import AHEAD, Job, SingleJob, StreamJob, WholeJob
 from hierspeech.web.protocol import Busy, Unavailable
 
@@ -91,10 +90,10 @@ class Scheduler:
                 self._changed.wait()
         return None
 
-    def spoken(self, job: WholeJob, place: int, wav: np.ndarray) -> bool:
-        """Keeps a sentence's wav [T]; whether it was the last one that the job lacked."""
+    def spoken(self, job: WholeJob, place: int, piece: Spoken) -> bool:
+        """Keeps a spoken sentence; whether it was the last one that the job lacked."""
         with self._changed:
-            job.pieces[place] = wav
+            job.pieces[place] = piece
             return job.complete
 
     def give_back(self, job: Job) -> bool:

@@ -4,13 +4,13 @@ import logging
 import threading
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from hierspeech.pipelines.arguments import piece_generator
 from hierspeech.pipelines.batches import Row, speak_rows
 from hierspeech.pipelines.conversion import VoiceConversion
 from hierspeech.pipelines.options import SpeakingOptions
+from hierspeech.pipelines.timings import Spoken
 from hierspeech.pipelines.tts import TextToSpeech
 from hierspeech.web.jobs import Cancelled, Job, SingleJob, StreamJob, WholeJob
 from hierspeech.web.protocol import ConversionRequest
@@ -103,13 +103,13 @@ class Worker:
     def _speak(self, places: list[tuple[WholeJob, int]]) -> None:
         """A batch of sentences; a job whose last one this was is put together."""
         try:
-            wavs = self._speak_rows(places)
+            pieces = self._speak_rows(places)
         except Exception as error:  # see _do
             for job in {id(job): job for job, _ in places}.values():
                 self._fail(job, error)
             return
-        for (job, place), wav in zip(places, wavs, strict=True):
-            if not self.scheduler.spoken(job, place, wav) or job.done:
+        for (job, place), piece in zip(places, pieces, strict=True):
+            if not self.scheduler.spoken(job, place, piece) or job.done:
                 continue
             try:
                 job.deliver("item", self._put_together(job))
@@ -117,7 +117,7 @@ class Worker:
             except Exception as error:
                 self._fail(job, error)
 
-    def _speak_rows(self, places: list[tuple[WholeJob, int]]) -> list[np.ndarray]:
+    def _speak_rows(self, places: list[tuple[WholeJob, int]]) -> list[Spoken]:
         rows = [
             Row(
                 job.sentences[place],
