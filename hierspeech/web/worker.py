@@ -44,6 +44,11 @@ class Worker:
         """Begins to take turns."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def join(self, timeout: float) -> None:
         """Waits for the turn that is under way when the scheduler closes."""
         if self._thread.ident is not None:  # it was started
@@ -67,10 +72,8 @@ class Worker:
             pass
         except Exception as error:  # whatever it is, the worker goes on, and somebody waits for an answer
             self._fail(job, error)
-        finally:
-            done = self.scheduler.give_back(job)
-            if done and isinstance(job, StreamJob) and job.chunks is not None:
-                job.chunks.close()
+        if self.scheduler.give_back(job) and isinstance(job, StreamJob) and job.chunks is not None:
+            job.chunks.close()
 
     def _fail(self, job: Job, error: Exception) -> None:
         if not isinstance(error, ValueError):
