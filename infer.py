@@ -16,6 +16,7 @@ from hierspeech.pipelines.command_line import (
     say,
 )
 from hierspeech.pipelines.stream_files import add_stream_option, check_stream_output, write_stream
+from hierspeech.pipelines.subtitles import check_timestamps, write_timestamps
 
 if TYPE_CHECKING:
     from hierspeech.pipelines.options import SpeakingOptions
@@ -49,6 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         help="the same for the waveform alone, --noise-scale then being that of rhythm and melody (default: as --noise-scale)",
     )
+    parser.add_argument(
+        "--timestamps",
+        metavar="FILE",
+        help="write when each word is heard: .srt or .vtt subtitles, Praat's .TextGrid, or .json",
+    )
     add_stream_option(parser)
     spear_command.add_spear_options(parser)
     parser.add_argument(
@@ -62,6 +68,7 @@ def work(arguments: argparse.Namespace) -> None:
     if arguments.list_voices:
         return list_voices()
     spear = spear_command.wants_spear(arguments)
+    refuse_together(arguments, spear)
     if arguments.batch is not None:
         return speak_batch(arguments)
     if arguments.text is None and arguments.text_file is None:
@@ -71,6 +78,8 @@ def work(arguments: argparse.Namespace) -> None:
         check_stream_output(arguments.out, arguments.stream, arguments.ref, arguments.text_file)
     else:
         check_paths(arguments.out, arguments.ref, arguments.text_file)
+    if arguments.timestamps is not None:
+        check_timestamps(arguments.timestamps, arguments.out, arguments.ref, arguments.text_file)
     text = read_text(arguments.text, arguments.text_file)
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
@@ -83,17 +92,50 @@ def work(arguments: argparse.Namespace) -> None:
     options = speaking_options(arguments)
     if arguments.stream:
         chunks = tts.stream(text, arguments.ref, **vars(options))
-        return warn(write_stream(chunks, arguments.out, arguments.stream))
+        return speak_stream(chunks, text, arguments)
     if arguments.text_file is None:
         speech = tts(text, arguments.ref, progress=progress_line("sentence"), **vars(options))
         speech.save(arguments.out)
+        if arguments.timestamps is not None:
+            speech.save_timestamps(arguments.timestamps, text)
     else:
         from hierspeech.pipelines.long_text import speak_to_file
         from hierspeech.pipelines.progress_bar import ProgressBar
 
-        speech = speak_to_file(tts, text, arguments.out, arguments.ref, options, ProgressBar(), complain)
+        speech = speak_to_file(
+            tts, text, arguments.out, arguments.ref, options, ProgressBar(), complain, arguments.timestamps
+        )
     warn(speech.unknown)
     say(f"{arguments.out}: {speech.seconds:.2f} s at {speech.sample_rate} Hz")
+
+
+def refuse_together(arguments: argparse.Namespace, spear: bool) -> None:
+    """ValueError for options that say nothing together."""
+    if arguments.timestamps is not None:
+        if spear:
+            raise ValueError(
+                "--timestamps: expected without --mode spear, whose tokens do not know their words."
+            )
+        if arguments.batch is not None:
+            raise ValueError("--timestamps: expected without --batch, which writes many files.")
+
+
+def speak_stream(chunks, text: str, arguments: argparse.Namespace) -> None:
+    """Writes a stream, and when its words are heard once it has come to its end."""
+    from hierspeech.pipelines.timings import Timings
+
+    timings, seconds = Timings([], []), 0.0
+
+    def keep(chunk) -> None:
+        nonlocal seconds
+        timings.words.extend(chunk.words)
+        timings.phonemes.extend(chunk.phonemes)
+        seconds += chunk.seconds
+
+    kept = keep if arguments.timestamps is not None else None
+    warn(write_stream(chunks, arguments.out, arguments.stream, kept))
+    if kept:
+        write_timestamps(arguments.timestamps, timings, text, seconds)
 
 
 def speak_batch(arguments: argparse.Namespace) -> None:

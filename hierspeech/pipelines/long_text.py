@@ -31,6 +31,8 @@ from hierspeech.pipelines.partial import Partial
 from hierspeech.pipelines.pauses import fade, pause_samples
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.sentences import FADE_SECONDS, Sentence
+from hierspeech.pipelines.subtitles import check_timestamps, write_timestamps
+from hierspeech.pipelines.timings import Timings, join_timings, time_sentence
 from hierspeech.pipelines.tts import TextToSpeech
 from hierspeech.pipelines.voice import Voice
 from speech.audio import BLOCK_SAMPLES, LEVEL_BLOCK, block_power, check_writable, save_blocks
@@ -56,6 +58,7 @@ def speak_to_file(
     options: SpeakingOptions | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
+    timestamps: str | os.PathLike | None = None,
 ) -> Written:
     """Speaks a text into a .wav, .flac or .ogg file.
 
@@ -65,11 +68,14 @@ def speak_to_file(
         options: how to speak; equal seeds give equal files.
         progress: called with ("sentence" or "chunk", done, in all), first with what was done before.
         say: told in a sentence that an earlier run is gone on with, or why it is not.
+        timestamps: a .srt, .vtt, .TextGrid or .json file that says when the words are heard.
     Raises:
         ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
         KeyboardInterrupt: with a sentence about what was done.
     """
     voice, path = tts.voice, check_writable(path)
+    if timestamps is not None:
+        check_timestamps(str(timestamps), str(path))
     say = say or (lambda sentence: None)
     options = (options or SpeakingOptions()).fill_in(voice)
     voice.speechsr(options.output_sample_rate)  # if it is broken, that is said before the text is spoken
@@ -103,9 +109,11 @@ def speak_to_file(
                 if done
                 else "interrupted, nothing written."
             ) from stop
-        samples = partial.samples(track)
+        seconds = partial.samples(track) / options.output_sample_rate
+        if timestamps is not None:
+            write_timestamps(timestamps, _timings(tts, sentences, partial), text, seconds)
         partial.remove()
-    return Written(samples / options.output_sample_rate, options.output_sample_rate, unknown, resumed)
+    return Written(seconds, options.output_sample_rate, unknown, resumed)
 
 
 def _speak(
@@ -125,7 +133,7 @@ def _speak(
         progress("sentence", first, len(sentences))
     for index in range(first, len(sentences)):
         sentence = sentences[index]
-        wav = tts.speak(
+        piece = tts.speak_piece(
             sentence,
             prompt,
             options.speed,
@@ -133,13 +141,23 @@ def _speak(
             piece_generator(options.seed, index),
             options.noise_scale_vc,
         )
-        check_finite(wav, voice)
-        wav = fade(wav, int(FADE_SECONDS * rate), index > 0 or fade_ends, index < last or fade_ends)
+        check_finite(piece.wav, voice)
+        wav = fade(piece.wav, int(FADE_SECONDS * rate), index > 0 or fade_ends, index < last or fade_ends)
         if index < last:
             wav = np.pad(wav, (0, pause_samples(sentence.border, options.speed, rate)))
-        partial.append("spoken", wav)
+        partial.append("spoken", wav, {"samples": len(wav), "durations": piece.durations})
         if progress:
             progress("sentence", index + 1, len(sentences))
+
+
+def _timings(tts: TextToSpeech, sentences: list[Sentence], partial: Partial) -> Timings:
+    """When the words of all sentences are heard, by what was noted when they were spoken."""
+    timed, starts, position = [], [], 0
+    for sentence, note in zip(sentences, partial.notes, strict=True):
+        timed.append(time_sentence(sentence.source, note["durations"], tts.frame_seconds))
+        starts.append(position / tts.voice.sample_rate)
+        position += note["samples"]
+    return join_timings(timed, starts)
 
 
 def _change_rate(voice: Voice, output_sample_rate: int, partial: Partial, progress: Progress | None) -> None:

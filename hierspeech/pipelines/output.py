@@ -43,6 +43,13 @@ class Speech:
         """Writes a .wav, .flac or .ogg file, whole or not at all."""
         save_audio(path, self.audio, self.sample_rate)
 
+    def save_timestamps(self, path: str | os.PathLike, text: str) -> None:
+        """Writes when the words of `text`, which was spoken, are heard: .srt, .vtt, .TextGrid or .json."""
+        from hierspeech.pipelines.subtitles import write_timestamps
+        from hierspeech.pipelines.timings import Timings
+
+        write_timestamps(path, Timings(self.words, self.phonemes), text, self.seconds)
+
 
 def check_output_rate(sample_rate: int) -> None:
     """One-sentence ValueError for a rate that no pipeline gives."""

@@ -10,7 +10,7 @@ import argparse
 import os
 import struct
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -66,8 +66,15 @@ def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
     )  # fmt: skip
 
 
-def write_stream(chunks: "Generator[Speech, None, None]", name: str, form: str = "wav") -> list[str]:
+def write_stream(
+    chunks: "Generator[Speech, None, None]",
+    name: str,
+    form: str = "wav",
+    timed: Callable[["Speech"], None] | None = None,
+) -> list[str]:
     """Writes a stream to the file `name`, or "-", and says how long it became; ends quietly where a pipe is closed.
+
+    `timed` is shown every chunk that was written.
 
     Returns:
         The symbols that could not be spoken.
@@ -87,6 +94,8 @@ def write_stream(chunks: "Generator[Speech, None, None]", name: str, form: str =
                     file.write(wav_header(rate, None if name == "-" else 0))
             file.write((chunk.audio.clip(-1.0, 1.0) * 32767).round().astype("<i2").tobytes())
             samples += len(chunk.audio)
+            if timed is not None:
+                timed(chunk)
             if name != "-":  # the samples first, then the header that counts them
                 file.flush()
                 file.seek(0)

@@ -114,7 +114,7 @@ class TextToSpeech(Pipeline):
                 piece_generator(options.seed, index),
                 (options.noise_scale, options.noise_scale_vc),
             )
-            pieces.append(self._speak(phoneme_ids, prompt, speed, scales[0], generator, scales[1]))
+            pieces.append(self.speak_piece(phoneme_ids, prompt, speed, scales[0], generator, scales[1]))
             if progress:
                 progress(index + 1, len(sentences))
         return self.put_together(
@@ -244,16 +244,24 @@ class TextToSpeech(Pipeline):
         return self.voice.description.recordings == "levelled"
 
     def speak_to_file(
-        self, text: str, path: "str | PathLike", reference: Reference = None, **options
+        self,
+        text: str,
+        path: "str | PathLike",
+        reference: Reference = None,
+        *,
+        timestamps: "str | PathLike | None" = None,
+        **options,
     ) -> "Written":
         """Speaks a text of any length into a sound file, in constant memory; after an interrupt the same call goes on.
 
         Args:
+            timestamps: a .srt, .vtt, .TextGrid or .json file that says when the words are heard.
             options: the fields of `SpeakingOptions`; the file holds what a call with the same ones gives.
         """
         from hierspeech.pipelines.long_text import speak_to_file
 
-        return speak_to_file(self, text, path, reference, SpeakingOptions(**options))
+        given = SpeakingOptions(**options)
+        return speak_to_file(self, text, path, reference, given, timestamps=timestamps)
 
     def batch(
         self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options
@@ -299,10 +307,10 @@ class TextToSpeech(Pipeline):
 
         `phoneme_ids` is a `Sentence`, or a plain list, which is in the first of the model's languages.
         """
-        return self._speak(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc).wav
+        return self.speak_piece(phoneme_ids, prompt, speed, noise_scale, generator, noise_scale_vc).wav
 
     @torch.inference_mode()
-    def _speak(
+    def speak_piece(
         self,
         phoneme_ids: list[int],
         prompt: VoicePrompt,

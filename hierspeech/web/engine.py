@@ -59,10 +59,7 @@ class LocalEngine:
         except Exception as error:
             logger.error("the voice %s cannot be used", self.settings.voice, exc_info=error)
             self._status = "failed"
-            for job in self._scheduler.close():
-                job.deliver(
-                    "error", Unavailable("the voice of this server cannot be used; its log says why.")
-                )
+            self._end("the voice of this server cannot be used; its log says why.")
             return
         if self._status == "starting":
             self._status = "ready"
@@ -80,11 +77,13 @@ class LocalEngine:
     async def close(self) -> None:
         """Ends what is at work between two pieces; whoever still waits is told so."""
         self._status = "closing"
-        for job in self._scheduler.close():
-            job.deliver("error", Unavailable("the server is shutting down."))
-        for worker in self._workers:
-            if worker.started:
-                await asyncio.to_thread(worker.join, JOIN_SECONDS)
+        self._end("the server is shutting down.")
+        for thread in (self._loader, *self._workers):
+            await asyncio.to_thread(thread.join, JOIN_SECONDS)
+
+    def _end(self, why: str) -> None:
+        for job in self._scheduler.close(why):
+            job.deliver("error", Unavailable(why))
 
     async def speak(self, request: SpeechRequest) -> Speech:
         """See `protocol.Engine`."""

@@ -29,8 +29,8 @@ _UNKNOWN_BYTES = 0xFFFFFFFF  # what a WAV header says where the length is not kn
 
 
 def to_pcm(wav: np.ndarray) -> np.ndarray:
-    """wav float [T] -> int16 [T], rounded as libsndfile does; what is beyond [-1, 1] is clipped."""
-    return np.rint(np.clip(wav, -1.0, 1.0) * np.float32(32767)).astype("<i2")
+    """wav float [T] -> int16 [T], the samples that `Speech.save` writes; what is beyond [-1, 1] is clipped."""
+    return np.floor(np.asarray(wav, np.float32) * 32768).clip(-32768, 32767).astype("<i2")  # libsndfile's way
 
 
 def wav_head(sample_rate: int, n_samples: int | None = None) -> bytes:

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from hierspeech.pipelines.output import Speech
 from hierspeech.pipelines.sentences import Sentence
+from hierspeech.pipelines.timings import Spoken
 from hierspeech.web.protocol import ConversionRequest, PromptRequest, SpeechRequest
 
 AHEAD = 4  # chunks of a stream (up to 6.4 s each) that may wait for a client to read them
@@ -54,7 +53,7 @@ class WholeJob(Job):
     def __init__(self, request: SpeechRequest):
         super().__init__(request)
         self.prepared = False
-        self.pieces: list[np.ndarray | None] = []
+        self.pieces: list[Spoken | None] = []
         self.taken: list[bool] = []  # a worker speaks or spoke it
 
     def prepare(self, encode: Callable[[str, str | None], tuple[list[Sentence], list[str]]]) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import json
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -14,17 +15,20 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hierspeech.pipelines.output import Speech
+from hierspeech.pipelines.timings import Timing
 from hierspeech.web.errors import describe, error_body
 from hierspeech.web.formats import Encoder
+from hierspeech.web.protocol import Refused
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class ClientGone(Exception):
     """The client went away before it was answered."""
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(request: Request, work: Awaitable[T]) -> T:
     """What `work` returns; it is cancelled, and `ClientGone` raised, when the client goes away first.
 
     The request's body must have been read.
@@ -75,6 +79,9 @@ class ChunkedResponse(Response):
                 complete = True
         except (OSError, asyncio.TimeoutError):
             pass  # the connection broke, or nobody reads
+        except (Refused, ValueError) as error:
+            # The status was sent long ago. Without the last message the server breaks the connection, so the client knows.
+            logger.warning("a stream ended early: %s", error)
         finally:
             for future in (sender, gone):
                 future.cancel()
@@ -116,7 +123,7 @@ async def sse_chunks(
     try:
         async with aclosing(pairs):
             async for speech, data in pairs:
-                timings = getattr(speech, "words", []) if words else []
+                timings = speech.words if words and speech is not None else []
                 if timings:
                     yield event(
                         {"type": "speech.audio.words", "words": [word_dict(word) for word in timings]}
@@ -127,20 +134,22 @@ async def sse_chunks(
                     audio = base64.b64encode(data).decode()
                     yield event({"type": "speech.audio.delta", "audio": audio})
     except Exception as error:  # the status was sent long ago
-        yield event(error_body(*describe(error)))
+        if not isinstance(error, (Refused, ValueError)):
+            logger.error("a stream failed", exc_info=error)
+        yield event({"type": "error"} | error_body(*describe(error)))
         return
     tokens = round(seconds * 20)  # OpenAI counts tokens of sound; ours are the seconds in twentieths
     usage = {"input_tokens": characters, "output_tokens": tokens, "total_tokens": characters + tokens}
     yield event({"type": "speech.audio.done", "usage": usage | {"seconds": round(seconds, 3)}})
 
 
-def word_dict(word: Any) -> dict[str, Any]:
+def word_dict(word: Timing) -> dict[str, Any]:
     """A `Timing` as the API shows it."""
     return {
         "word": word.text,
         "start": round(word.start, 4),
         "end": round(word.end, 4),
-        "offset": getattr(word, "offset", None),
+        "offset": word.offset,
     }
 
 

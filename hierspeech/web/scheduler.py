@@ -9,9 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import numpy as np
-
 from hierspeech.pipelines.batches import make_buckets
+from hierspeech.pipelines.timings import Spoken
 from hierspeech.web.jobs import AHEAD, Job, SingleJob, StreamJob, WholeJob
 from hierspeech.web.protocol import Busy, Unavailable
 
@@ -28,7 +27,7 @@ class Scheduler:
         self.limit, self.max_batch = limit, max_batch
         self._jobs: list[Job] = []  # oldest first
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = ""  # why there are no more turns
         self._seconds = 1.0  # that a job takes, lately
         self._kinds: deque[Callable[[bool], Turn | None]] = deque(
             [self._stream, self._sentences, self._single]
@@ -38,7 +37,7 @@ class Scheduler:
         """Takes a job in; `Busy` where there is no room, `Unavailable` where the house closes."""
         with self._changed:
             if self._closing:
-                raise Unavailable("the server is shutting down.")
+                raise Unavailable(self._closing)
             if len(self._jobs) >= self.limit:
                 message = (
                     f"{len(self._jobs)} requests are waiting or at work already; please try again later."
@@ -91,22 +90,23 @@ class Scheduler:
                 self._changed.wait()
         return None
 
-    def spoken(self, job: WholeJob, place: int, wav: np.ndarray) -> bool:
-        """Keeps a sentence's wav [T]; whether it was the last one that the job lacked."""
+    def spoken(self, job: WholeJob, place: int, piece: Spoken) -> bool:
+        """Keeps a spoken sentence; whether it was the last one that the job lacked."""
         with self._changed:
-            job.pieces[place] = wav
+            job.pieces[place] = piece
             return job.complete
 
-    def give_back(self, job: Job) -> None:
-        """Ends a turn that had the job to itself."""
+    def give_back(self, job: Job) -> bool:
+        """Ends a turn that had the job to itself; whether the job is done, so that what it holds is the worker's to end."""
         with self._changed:
             job.busy = False
             self._changed.notify()
+            return job.done
 
-    def close(self) -> list[Job]:
-        """No more turns; the jobs that are left."""
+    def close(self, why: str) -> list[Job]:
+        """No more turns, and no more jobs, which are told why; those that are left."""
         with self._changed:
-            self._closing = True
+            self._closing = self._closing or why
             self._changed.notify_all()
             return list(self._jobs)
 

@@ -56,7 +56,8 @@ class Gate:
             self._check_origin(headers)
             scope.setdefault("state", {})["owner"] = self._owner(scope["path"], headers)
             limit = self._limit(headers)
-            if int(headers.get("content-length") or 0) > limit:
+            length = headers.get("content-length", "")
+            if length.isdecimal() and int(length) > limit:
                 raise too_large(limit)
         except ApiError as error:
             extra = {"WWW-Authenticate": "Bearer"} if error.status_code == 401 else None

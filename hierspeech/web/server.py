@@ -46,6 +46,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(BACKLOG)  # from now on whoever connects is waited with, not refused
     except OSError as error:
         listener.close()
         raise ValueError(f"--host {host} --port {port}: cannot be listened at ({error.strerror}).") from error

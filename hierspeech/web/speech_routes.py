@@ -21,7 +21,7 @@ from hierspeech.web.responses import (
     sse_chunks,
     while_connected,
 )
-from hierspeech.web.uploads import read_upload
+from hierspeech.web.uploads import read_upload, recording_errors
 
 Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -111,7 +111,8 @@ def speech_routes(context: Context) -> APIRouter:
         recording = await read_upload(file, settings.max_upload)
         seed = fresh_seed() if seed is None else seed
         wanted = ConversionRequest(recording, prompt, seed, settings.sample_rate, settings.max_seconds)
-        spoken = await while_connected(request, engine.convert(wanted))
+        with recording_errors():
+            spoken = await while_connected(request, engine.convert(wanted))
         headers = sound_headers(settings.sample_rate, seed)
         return await whole(spoken, response_format, headers, "conversions", watch)
 
@@ -153,7 +154,9 @@ def speech_routes(context: Context) -> APIRouter:
 async def begun(request: Request, chunks: AsyncGenerator[Speech, None]) -> AsyncGenerator[Speech, None]:
     """The same chunks, of which the first is there already: what is wrong with a request is said with a status."""
     try:
-        first = await while_connected(request, anext(chunks))
+        first = await while_connected(request, anext(chunks, None))
+        if first is None:
+            raise ValueError("the text has nothing that can be spoken.")
     except BaseException:
         await chunks.aclose()
         raise

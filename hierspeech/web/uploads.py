@@ -1,5 +1,8 @@
 """Recordings in multipart forms."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from fastapi import UploadFile
 
 from hierspeech.web.errors import ApiError
@@ -13,3 +16,12 @@ async def read_upload(file: UploadFile, max_bytes: int) -> bytes:
     if not data:
         raise ApiError(400, "the recording is empty.", "file")
     return data
+
+
+@contextmanager
+def recording_errors() -> Iterator[None]:
+    """What is wrong with a recording as 422."""
+    try:
+        yield
+    except ValueError as error:
+        raise ApiError(422, " ".join(str(error).split()), "file", "unusable_recording") from error

@@ -10,7 +10,7 @@ from hierspeech.web.errors import ApiError
 from hierspeech.web.protocol import PromptRequest
 from hierspeech.web.responses import while_connected
 from hierspeech.web.speech_routes import MODEL_ALIASES, check_model
-from hierspeech.web.uploads import read_upload
+from hierspeech.web.uploads import read_upload, recording_errors
 from hierspeech.web.voices import MAX_NAME
 
 
@@ -36,11 +36,9 @@ def voice_routes(context: Context) -> APIRouter:
             raise ApiError(400, "name: expected letters that can be printed.", "name")
         voices.check_room()
         recording = await read_upload(file, settings.max_upload)
-        try:
+        with recording_errors():
             wanted = PromptRequest(recording, settings.max_seconds)
             prompt = await while_connected(request, engine.make_prompt(wanted))
-        except ValueError as error:
-            raise ApiError(422, " ".join(str(error).split()), "file", "unusable_recording") from error
         return JSONResponse(voices.add(name, prompt, request.state.owner).as_dict(), 201)
 
     @router.delete("/audio/voices/{id}", status_code=204)

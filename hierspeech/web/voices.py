@@ -66,16 +66,17 @@ class VoiceStore:
         if folder is not None:
             if not folder.is_dir():
                 raise ValueError(f"--voices-folder {folder}: is no folder, expected one that exists.")
-            for path in sorted(folder.glob("voice_*.json")):
-                self._load(path)
+            self._look()
 
     def list(self, owner: str = "") -> list[StoredVoice]:
         """The shipped ones in the voice's order, then the uploaded ones of `owner`, oldest first."""
+        self._look()
         with self._lock:
             return [voice for voice, _ in self._voices.values() if self._visible(voice, owner)]
 
     def prompt(self, name: str, owner: str = "") -> VoicePrompt:
         """The prompt of an id or of one of OpenAI's names; 400 where there is none."""
+        self._look()
         with self._lock:
             found = self._voices.get(name)
         shipped = self.description.prompts
@@ -93,6 +94,7 @@ class VoiceStore:
 
     def check_room(self) -> None:
         """409 where no more voices can be uploaded."""
+        self._look()
         with self._lock:
             uploaded = sum(voice.kind == "uploaded" for voice, _ in self._voices.values())
         if uploaded >= self.max_voices:
@@ -115,6 +117,7 @@ class VoiceStore:
 
     def delete(self, name: str, owner: str = "") -> None:
         """Forgets an uploaded voice; 404 where there is none, 403 for a shipped one."""
+        self._look()
         with self._lock:
             found = self._voices.get(name)
             if found is None or not self._visible(found[0], owner):
@@ -125,6 +128,19 @@ class VoiceStore:
         if self._folder is not None:  # the id is one of ours, not whatever the request said
             (self._folder / f"{found[0].id}.json").unlink(missing_ok=True)
             (self._folder / f"{found[0].id}.safetensors").unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        """Sees what other servers with the same folder added and deleted."""
+        if self._folder is None:
+            return
+        there = {path.stem: path for path in sorted(self._folder.glob("voice_*.json"))}
+        with self._lock:
+            known = {name for name, (voice, _) in self._voices.items() if voice.kind == "uploaded"}
+            for name in known - there.keys():
+                del self._voices[name]
+        for name, path in there.items():
+            if name not in known:
+                self._load(path)
 
     def _load(self, path: Path) -> None:
         try:

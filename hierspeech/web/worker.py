@@ -4,13 +4,13 @@ import logging
 import threading
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from hierspeech.pipelines.arguments import piece_generator
 from hierspeech.pipelines.batches import Row, speak_rows
 from hierspeech.pipelines.conversion import VoiceConversion
 from hierspeech.pipelines.options import SpeakingOptions
+from hierspeech.pipelines.timings import Spoken
 from hierspeech.pipelines.tts import TextToSpeech
 from hierspeech.web.jobs import Cancelled, Job, SingleJob, StreamJob, WholeJob
 from hierspeech.web.protocol import ConversionRequest
@@ -38,17 +38,21 @@ class Worker:
         self.tts, self.conversion, self.scheduler, self.tally = tts, conversion, scheduler, tally
         self._threads = threads
         self._options = SpeakingOptions().fill_in(tts.voice)
-        self.started = False
         self._thread = threading.Thread(target=self._work, name="hierspeech-worker", daemon=True)
 
     def start(self) -> None:
         """Begins to take turns."""
-        self.started = True
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
 
     def join(self, timeout: float) -> None:
         """Waits for the turn that is under way when the scheduler closes."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout)
 
     def _work(self) -> None:
         if self._threads:
@@ -68,10 +72,8 @@ class Worker:
             pass
         except Exception as error:  # whatever it is, the worker goes on, and somebody waits for an answer
             self._fail(job, error)
-        finally:
-            self.scheduler.give_back(job)
-            if job.done and isinstance(job, StreamJob) and job.chunks is not None:
-                job.chunks.close()
+        if self.scheduler.give_back(job) and isinstance(job, StreamJob) and job.chunks is not None:
+            job.chunks.close()
 
     def _fail(self, job: Job, error: Exception) -> None:
         if not isinstance(error, ValueError):
@@ -104,13 +106,13 @@ class Worker:
     def _speak(self, places: list[tuple[WholeJob, int]]) -> None:
         """A batch of sentences; a job whose last one this was is put together."""
         try:
-            wavs = self._speak_rows(places)
+            pieces = self._speak_rows(places)
         except Exception as error:  # see _do
             for job in {id(job): job for job, _ in places}.values():
                 self._fail(job, error)
             return
-        for (job, place), wav in zip(places, wavs, strict=True):
-            if not self.scheduler.spoken(job, place, wav) or job.done:
+        for (job, place), piece in zip(places, pieces, strict=True):
+            if not self.scheduler.spoken(job, place, piece) or job.done:
                 continue
             try:
                 job.deliver("item", self._put_together(job))
@@ -118,7 +120,7 @@ class Worker:
             except Exception as error:
                 self._fail(job, error)
 
-    def _speak_rows(self, places: list[tuple[WholeJob, int]]) -> list[np.ndarray]:
+    def _speak_rows(self, places: list[tuple[WholeJob, int]]) -> list[Spoken]:
         rows = [
             Row(
                 job.sentences[place],
