@@ -172,6 +172,8 @@ def test_replay_seek_and_pause(site):
     assert site.run("page.take.player.position") == pytest.approx(1.5, abs=0.02)
     site.press("Home", 36)
     assert site.run("page.take.player.position") == 0
+    site.press("ArrowRight", 39)
+    assert site.run("page.take.player.position") == pytest.approx(1, abs=0.001)
     site.click("#reading span:nth-of-type(4)")
     site.until("page.take.player.playing")
     assert 0.85 < site.run("page.take.player.position") < 1.3

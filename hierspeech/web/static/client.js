@@ -21,7 +21,7 @@ export class Client {
   /** @param {(refused: boolean) => Promise<string | null>} askForKey asks the person; null: no key is given. */
   constructor(askForKey) {
     this.askForKey = askForKey;
-    this.key = sessionStorage.getItem("key") || "";
+    this.key = kept() || "";
     this.asking = null;
   }
 
@@ -48,14 +48,13 @@ export class Client {
     this.asking ??= this.askForKey(refused).finally(() => (this.asking = null));
     const key = await this.asking;
     this.key = key || "";
-    if (key) sessionStorage.setItem("key", key);
-    else sessionStorage.removeItem("key");
+    keep(key);
     return Boolean(key);
   }
 
   forget() {
     this.key = "";
-    sessionStorage.removeItem("key");
+    keep(null);
   }
 
   async json(path, options) {
@@ -84,6 +83,24 @@ export class Client {
       else if (event.error) throw new Problem(sentence(event.error.message) || PLAIN[500]);
     }
     throw new Problem("The server broke off before the end.");
+  }
+}
+
+/** The key that is kept for this tab; browsers that are told to keep nothing throw. */
+function kept() {
+  try {
+    return sessionStorage.getItem("key");
+  } catch {
+    return null;
+  }
+}
+
+function keep(key) {
+  try {
+    if (key) sessionStorage.setItem("key", key);
+    else sessionStorage.removeItem("key");
+  } catch {
+    // then it is asked for again after the next visit
   }
 }
 

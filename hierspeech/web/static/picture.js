@@ -20,10 +20,15 @@ export class Picture {
     const style = getComputedStyle(this.canvas);
     this.colour = Object.fromEntries(COLOURS.map((name) => [name.slice(2), style.getPropertyValue(name).trim()]));
     const stops = [0, 1, 2].map((n) => channels(this.colour[`spectrum-${n}`]));
-    this.map = Array.from({ length: 256 }, (_, level) => {
+    this.map = new Uint32Array(256); // level -> red, green, blue, 255, the lowest byte first
+    const bytes = new Uint8Array(this.map.buffer);
+    for (let level = 0; level < 256; level++) {
       const place = level / 127.5, first = Math.min(1, Math.floor(place));
-      return stops[first].map((from, n) => from + (stops[first + 1][n] - from) * (place - first));
-    });
+      stops[first].forEach((from, n) => {
+        bytes[4 * level + n] = Math.round(from + (stops[first + 1][n] - from) * (place - first));
+      });
+      bytes[4 * level + 3] = 255;
+    }
     this.drawn = "";
   }
 
@@ -78,15 +83,10 @@ export class Picture {
     const stride = Math.max(1, Math.ceil(spectrum.columns / 8192)), wide = Math.ceil(spectrum.columns / stride);
     if (!wide) return;
     Object.assign(this.below, { width: wide, height: BANDS });
-    const image = new ImageData(wide, BANDS);
+    const image = new ImageData(wide, BANDS), pixels = new Uint32Array(image.data.buffer);
     for (let x = 0; x < wide; x++) {
       for (let band = 0; band < BANDS; band++) {
-        const place = 4 * ((BANDS - 1 - band) * wide + x);
-        const [red, green, blue] = this.map[spectrum.levels[x * stride * BANDS + band]];
-        image.data[place] = red;
-        image.data[place + 1] = green;
-        image.data[place + 2] = blue;
-        image.data[place + 3] = 255;
+        pixels[(BANDS - 1 - band) * wide + x] = this.map[spectrum.levels[x * stride * BANDS + band]];
       }
     }
     this.below.getContext("2d").putImageData(image, 0, 0);

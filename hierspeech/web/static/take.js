@@ -18,6 +18,7 @@ export class Take {
     this.player.addEventListener("ended", () => this.#ended());
     get("play").addEventListener("click", () => (this.player.playing ? this.player.pause() : this.player.play()));
     get("seek").addEventListener("input", () => this.#seek(Number(get("seek").value)));
+    get("seek").addEventListener("keydown", (event) => this.#seekByKey(event));
     for (const button of document.querySelectorAll("[data-format]")) {
       button.addEventListener("click", () => this.#download(button));
     }
@@ -95,6 +96,14 @@ export class Take {
     this.#frame();
   }
 
+  /** A second to either side; the slider's own step is for fingers. */
+  #seekByKey(event) {
+    const seconds = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!seconds || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    this.#seek(Math.max(0, this.player.position + seconds));
+  }
+
   #ended() {
     if (this.whole) this.tell(`Done: ${this.player.duration.toFixed(1)} seconds of synthetic speech.`);
     this.#showState();
@@ -143,6 +152,7 @@ export class Take {
    */
   async #download(button) {
     const { job, player } = this, { format } = button.dataset;
+    if (button.ariaBusy === "true") return;
     if (format === "wav") return save(wavFile(player.blocks.map(({ block }) => block), player.rate, true), job.name, format);
     button.setAttribute("aria-busy", "true");
     this.tell(`Making the ${format} file …`);
