@@ -54,6 +54,7 @@ def test_speaks_while_it_streams(stub, site):
     site.until("page.take.player.samples > 0")
     assert site.run("page.take.running !== null"), "it is heard before all of it came"
     assert "Speaking" in site.text("#status")
+    assert not site.run("document.getElementById('sound').classList.contains('empty')")
     place = site.run("page.take.player.position")
     site.until(f"page.take.player.position > {place} + 0.2")  # the context's time goes on
     heard = """(() => { const { player } = page.take, analyser = player.context.createAnalyser();
@@ -102,6 +103,20 @@ def test_the_picture_shows_the_sound(site):
     )
     seams = [int(width * n / 5) for n in range(1, 5)]
     assert darkness[:, middles].mean() > 2 * darkness[:, seams].mean()  # it is quiet between the words
+
+
+def test_of_a_long_sound_a_part_goes_along(site):
+    site.write("#text", "word " * 80)
+    site.click("#go")
+    site.until("page.take.whole")
+    seek = "document.getElementById('seek').clientHeight / document.getElementById('canvas').clientHeight"
+    assert site.run(seek) == pytest.approx(0.4, abs=0.01)  # the bars, which are of the whole
+    site.run("page.take.player.play(13)")
+    site.until("page.take.player.position > 13.1")
+    assert site.run("page.take.picture.drawn") == "1200,2400"  # by the page: this person wants no motion
+    site.look(1280, 900)
+    site.until("!['1200,2400', '0,1200'].includes(page.take.picture.drawn)")
+    site.click("#stop")
 
 
 def test_settings_are_sent_and_foreign_languages_are_pointed_out(stub, site):

@@ -2,14 +2,14 @@
 
 import { BANDS } from "./spectrum.js";
 
-const COLOURS = ["--bar", "--bar-heard", "--line-now", "--spectrum-0", "--spectrum-1", "--spectrum-2"];
+const COLOURS = ["--bar", "--bar-heard", "--line-now", "--part", "--spectrum-0", "--spectrum-1", "--spectrum-2"];
 const BAR = 3, SPACE = 2, WAVE = 0.4; // bar and space in CSS pixels; the bars' part of the height
+const LONG = 1600, PART = 1200; // columns (10 ms): of sounds longer than LONG, PART are shown at a time
 
 export class Picture {
   constructor(canvas) {
     this.canvas = canvas;
-    this.spectrum = null;
-    this.expected = 0; // seconds that the whole will last, as far as is known
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.drawn = ""; // what the stored spectrogram shows
     this.below = document.createElement("canvas");
     this.#colours();
@@ -32,30 +32,31 @@ export class Picture {
     this.drawn = "";
   }
 
-  /** Draws `spectrum` with the line at `seconds`; cheap where nothing changed but the line. */
+  /**
+   * Draws `spectrum` with the line at `seconds` of `expected`. The bars are always of the whole; of a long sound the
+   * spectrogram shows a part that goes along -> whether it does.
+   */
   draw(spectrum, seconds, expected) {
     const ratio = devicePixelRatio || 1, { canvas } = this;
     const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
-    if (!width || !height) return;
+    const columns = Math.max(spectrum.columns, Math.round(expected * 100), 100), now = seconds * 100;
+    const part = partOf(columns, now, this.still.matches);
+    if (!width || !height) return part.columns < columns;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const columns = Math.max(spectrum.columns, Math.round(expected * 100), 100);
-    const seen = [spectrum.columns, columns, width, height].join();
-    const split = Math.round(height * WAVE), gap = Math.round(6 * ratio);
-    if (seen !== this.drawn) {
-      this.#spectrogram(spectrum);
-      this.drawn = seen;
-    }
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d"), split = Math.round(height * WAVE), gap = Math.round(6 * ratio);
+    const place = (column) => Math.min(width - ratio, (width * column) / columns);
     context.clearRect(0, 0, width, height);
-    context.imageSmoothingQuality = "high";
-    if (spectrum.columns) {
-      const wide = (width * spectrum.columns) / columns;
-      context.drawImage(this.below, 0, split + gap, wide, height - split - gap);
+    if (part.columns < columns) {
+      context.fillStyle = this.colour.part;
+      context.fillRect(place(part.first), 0, (width * part.columns) / columns, split);
     }
-    const line = Math.min(width - ratio, (width * seconds * 100) / columns);
-    this.#bars(context, spectrum, columns, width, split, line, ratio);
+    this.#bars(context, spectrum, columns, width, split, place(now), ratio);
+    this.#spectrogram(context, spectrum, part, split + gap, width, height - split - gap);
     context.fillStyle = this.colour["line-now"];
-    context.fillRect(Math.round(line), 0, Math.max(1, Math.round(1.5 * ratio)), height);
+    const line = Math.max(1, Math.round(1.5 * ratio)), below = (width * (now - part.first)) / part.columns;
+    context.fillRect(Math.round(place(now)), 0, line, split);
+    context.fillRect(Math.round(Math.min(width - ratio, below)), split, line, height - split);
+    return part.columns < columns;
   }
 
   #bars(context, spectrum, columns, width, height, line, ratio) {
@@ -78,19 +79,34 @@ export class Picture {
     }
   }
 
-  /** One pixel a column and band, low bands at the bottom; of very long sounds every n-th column. */
-  #spectrogram(spectrum) {
-    const stride = Math.max(1, Math.ceil(spectrum.columns / 8192)), wide = Math.ceil(spectrum.columns / stride);
-    if (!wide) return;
-    Object.assign(this.below, { width: wide, height: BANDS });
-    const image = new ImageData(wide, BANDS), pixels = new Uint32Array(image.data.buffer);
-    for (let x = 0; x < wide; x++) {
-      for (let band = 0; band < BANDS; band++) {
-        pixels[(BANDS - 1 - band) * wide + x] = this.map[spectrum.levels[x * stride * BANDS + band]];
+  /** One pixel a column and band, low bands at the bottom, stretched to its place. */
+  #spectrogram(context, spectrum, part, top, width, height) {
+    const first = Math.floor(part.first), last = Math.min(spectrum.columns, Math.ceil(part.first + part.columns));
+    if (last <= first) return;
+    const seen = [first, last].join();
+    if (seen !== this.drawn) {
+      const wide = (this.below.width = last - first), image = new ImageData(wide, BANDS);
+      this.below.height = BANDS;
+      const pixels = new Uint32Array(image.data.buffer);
+      for (let x = 0; x < wide; x++) {
+        for (let band = 0; band < BANDS; band++) {
+          pixels[(BANDS - 1 - band) * wide + x] = this.map[spectrum.levels[(first + x) * BANDS + band]];
+        }
       }
+      this.below.getContext("2d").putImageData(image, 0, 0);
+      this.drawn = seen;
     }
-    this.below.getContext("2d").putImageData(image, 0, 0);
+    const step = width / part.columns;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.below, (first - part.first) * step, top, (last - first) * step, height);
   }
+}
+
+/** The columns {first, columns} of which the spectrogram is shown: all, or some that move along (turn, if `still`). */
+function partOf(columns, now, still) {
+  if (columns <= LONG) return { first: 0, columns };
+  const first = still ? Math.floor(now / PART) * PART : now - PART / 3;
+  return { first: Math.max(0, Math.min(first, columns - PART)), columns: PART };
 }
 
 function channels(colour) {

@@ -51,9 +51,10 @@ export class Take {
         }
         if (part.words) this.reading.add(part.words);
         if (part.samples?.length) {
-          if (!this.player.samples) this.#firstSound((performance.now() - began) / 1000);
+          const first = !this.player.samples;
           this.player.push(part.samples);
           this.spectrum.push(part.samples);
+          if (first) this.#firstSound((performance.now() - began) / 1000);
         }
       }
       if (!mine.signal.aborted && !this.player.samples) throw new Error("The server sent no sound for this.");
@@ -72,6 +73,7 @@ export class Take {
 
   #load(rate) {
     this.player.load(rate);
+    this.picture.drawn = "";
     this.spectrum = new Spectrum(rate);
   }
 
@@ -127,7 +129,7 @@ export class Take {
     const { player, spectrum } = this;
     if (!this.job) return;
     const seconds = player.position, expected = this.running ? this.job.expected : 0;
-    this.picture.draw(spectrum, seconds, expected);
+    get("sound").classList.toggle("long", this.picture.draw(spectrum, seconds, expected));
     this.reading.show(player.playing || seconds > 0 ? seconds : -1);
     const length = Math.max(player.duration, expected, 0.01);
     get("seek").max = length;
