@@ -54,7 +54,7 @@ def test_speaks_while_it_streams(stub, site):
     site.until("page.take.player.samples > 0")
     assert site.run("page.take.running !== null"), "it is heard before all of it came"
     assert "Speaking" in site.text("#status")
-    assert not site.run("document.getElementById('sound').classList.contains('empty')")
+    assert not site.run("document.querySelector('.waiting').checkVisibility()")
     place = site.run("page.take.player.position")
     site.until(f"page.take.player.position > {place} + 0.2")  # the context's time goes on
     heard = """(() => { const { player } = page.take, analyser = player.context.createAnalyser();
