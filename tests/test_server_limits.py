@@ -1,6 +1,7 @@
 """What the server refuses and lets go of: too many requests, too much to read, too late, clients that went away, wrong keys."""
 
 import io
+import shutil
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from tiny_voice import recording
 pytest.importorskip("fastapi")
 openai = pytest.importorskip("openai")
 
+from hierspeech.pipelines.batches import speak_rows  # noqa: E402
 from hierspeech.web.settings import Settings  # noqa: E402
 
 LONG = "It goes on and on and on, as ever. " * 60
@@ -259,6 +261,11 @@ def test_voices_outlive_the_server_in_a_folder(folder, tmp_path):
         assert server.speak("Hello.", voice=added["id"]).status_code == 200
         requests.delete(f"{server.url}/v1/audio/voices/{voice['id']}", timeout=30)
         assert other.speak("Hello.", voice=voice["id"]).status_code == 400
+        (tmp_path / f"voice_{24 * 'a'}.json").write_text("{}")  # of another server, half deleted
+        assert other.speak("Hello.", voice=added["id"]).status_code == 200
+    with pytest.raises(ValueError, match="not an uploaded voice"):
+        Running(folder, voices_folder=tmp_path)
+    (tmp_path / f"voice_{24 * 'a'}.json").unlink()
     assert sorted(path.stem for path in tmp_path.iterdir()) == [added["id"]] * 2
 
 
@@ -347,8 +354,34 @@ def test_an_unexpected_failure_tells_clients_nothing(server, monkeypatch):
     answer = server.speak("Hello.")
     assert answer.status_code == 500 and "secret" not in answer.text
     assert answer.json()["error"]["type"] == "server_error"
+    assert server.metric('hierspeech_requests_total{endpoint="/v1/audio/speech",status="500"}') == 1
     monkeypatch.undo()
     assert server.speak("Hello.").status_code == 200
+
+
+def test_a_batch_that_fails_is_spoken_one_by_one(server, monkeypatch, held):
+    def short_of_memory(tts, rows, *arguments):
+        if len(rows) > 1 or len(rows[0].sentence) > 100:
+            raise RuntimeError("out of memory")
+        return speak_rows(tts, rows, *arguments)
+
+    monkeypatch.setattr("hierspeech.web.worker.speak_rows", short_of_memory)
+    monkeypatch.setattr(server.engine._scheduler, "max_batch", 3)
+    texts = ["Hello there.", "It goes on, and on, and on and on", "Hello again."]
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(server.speak, text) for text in texts]
+        server.wait_for(lambda: jobs(server) == 3)
+        held.set()
+        assert [answer.result().status_code for answer in answers] == [200, 200, 200]
+
+
+def test_a_voice_without_an_encoder_speaks_but_does_not_convert(folder, tmp_path):
+    voice = shutil.copytree(folder, tmp_path / "voice")
+    shutil.rmtree(voice / "phonetic")
+    with running(voice) as server:
+        assert server.speak("Hello.").status_code == 200
+        answer = upload(server, wav_bytes(), path="conversions")
+        assert answer.status_code == 503 and "converts no" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -74,3 +74,24 @@ def test_it_serves_until_it_is_interrupted(tmp_path):
         finally:
             process.kill()
     assert (process.returncode, out.strip(), error) == (0, "stopped", "")
+
+
+def test_the_containers_files_are_there():
+    lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == let_in and all((ROOT / name).exists() for name in copied)
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert packages <= copied
+
+
+def test_the_compose_file_names_what_exists():
+    yaml = pytest.importorskip("yaml")
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["hierspeech"]
+    assert (ROOT / service["build"]["dockerfile"]).is_file()
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    options = [word for word in service["command"] if word.startswith("--")]
+    help_text = subprocess.run(
+        [sys.executable, "serve.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert options and all(option in help_text for option in options)

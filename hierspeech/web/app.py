@@ -106,14 +106,26 @@ class _Counter:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = scope["type"] != "http"
+
         async def counting(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                route = getattr(
-                    scope.get("route"), "path", "other"
-                )  # never the path itself: anybody can invent those
-                self.metrics.requests.labels(route, str(message["status"])).inc()
-                if reason := self.REASONS.get(message["status"]):
-                    self.metrics.rejected.labels(reason).inc()
+                started = True
+                self._count(scope, message["status"])
             await send(message)
 
-        await self.app(scope, receive, counting if scope["type"] == "http" else send)
+        try:
+            await self.app(scope, receive, counting)
+        except Exception:
+            if not started:  # answered by Starlette, further out
+                self._count(scope, 500)
+            raise
+
+    def _count(self, scope: Scope, status: int) -> None:
+        route = getattr(
+            scope.get("route"), "path", "other"
+        )  # never the path itself: anybody can invent those
+        self.metrics.requests.labels(route, str(status)).inc()
+        if reason := self.REASONS.get(status):
+            self.metrics.rejected.labels(reason).inc()

@@ -47,6 +47,7 @@ class LocalEngine:
             for _ in range(settings.workers)
         ]
         self._status = "starting"
+        self._converts = True
         self._loader = threading.Thread(target=self._load, name="hierspeech-loader", daemon=True)
 
     async def start(self) -> None:
@@ -68,7 +69,11 @@ class LocalEngine:
 
     def _warm_up(self) -> None:
         """Loads what requests need and speaks once: the first request would wait for it otherwise."""
-        _ = self.tts.voice.semantic_encoder
+        try:
+            _ = self.tts.voice.semantic_encoder
+        except (ValueError, OSError) as error:  # a voice may come without; conversions will say so
+            logger.warning("this voice converts no recordings: %s", error)
+            self._converts = False
         noise = (0.1 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
         prompt = self.tts.prompt(noise, sample_rate=16000)
         for _ in self.tts.stream(WARM_UP_TEXT, prompt, seed=0, output_sample_rate=self.settings.sample_rate):
@@ -91,6 +96,8 @@ class LocalEngine:
 
     async def convert(self, request: ConversionRequest) -> Speech:
         """See `protocol.Engine`."""
+        if not self._converts:
+            raise Unavailable("the voice of this server converts no recordings.")
         return await self._only(SingleJob(request))
 
     async def make_prompt(self, request: PromptRequest) -> VoicePrompt:

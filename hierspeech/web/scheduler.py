@@ -14,6 +14,7 @@ from hierspeech.pipelines.timings import Spoken
 from hierspeech.web.jobs import AHEAD, Job, SingleJob, StreamJob, WholeJob
 from hierspeech.web.protocol import Busy, Unavailable
 
+CANDIDATES = 16  # batches of sentences among which those of like length are looked for
 Turn = tuple[
     str, list
 ]  # "prepare" [WholeJob]; "batch" [(WholeJob, place), ...]; "stream" [StreamJob]; "single" [SingleJob]
@@ -132,6 +133,7 @@ class Scheduler:
         places = [
             (job, place) for job in jobs if job.prepared for place, taken in enumerate(job.taken) if not taken
         ]
+        places = places[: CANDIDATES * self.max_batch]
         unread = [job for job in jobs if not job.prepared and not job.busy]
         if unread and len(places) < self.max_batch:  # read on while more sentences fit into a batch
             return self._begin("prepare", unread[0])

@@ -40,12 +40,12 @@ class Gate:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
+        is_page = scope["path"].startswith("/static/")
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
-                extra = HEADERS | (
-                    {} if scope["path"].startswith("/static/") else {"cache-control": "no-store"}
-                )
+                extra = HEADERS | {"cache-control": "no-cache" if is_page else "no-store"}
                 message["headers"] = [
                     *message["headers"],
                     *((n.encode(), v.encode()) for n, v in extra.items() if n.encode() not in present),

@@ -5,6 +5,7 @@ belongs to the key that sent it: others neither see it nor speak with it.
 """
 
 import json
+import logging
 import re
 import secrets
 import threading
@@ -31,6 +32,7 @@ OPENAI_VOICES = {
     "shimmer": 1,
     "verse": 5,
 }
+logger = logging.getLogger(__name__)
 MAX_NAME = 80  # characters
 _ID = re.compile(r"voice_[0-9a-f]{24}")
 
@@ -66,7 +68,7 @@ class VoiceStore:
         if folder is not None:
             if not folder.is_dir():
                 raise ValueError(f"--voices-folder {folder}: is no folder, expected one that exists.")
-            self._look()
+            self._look(strict=True)
 
     def list(self, owner: str = "") -> list[StoredVoice]:
         """The shipped ones in the voice's order, then the uploaded ones of `owner`, oldest first."""
@@ -129,8 +131,8 @@ class VoiceStore:
             (self._folder / f"{found[0].id}.json").unlink(missing_ok=True)
             (self._folder / f"{found[0].id}.safetensors").unlink(missing_ok=True)
 
-    def _look(self) -> None:
-        """Sees what other servers with the same folder added and deleted."""
+    def _look(self, strict: bool = False) -> None:
+        """Sees what other servers with the same folder added and deleted; `strict`: what cannot be read is an error."""
         if self._folder is None:
             return
         there = {path.stem: path for path in sorted(self._folder.glob("voice_*.json"))}
@@ -140,7 +142,12 @@ class VoiceStore:
                 del self._voices[name]
         for name, path in there.items():
             if name not in known:
-                self._load(path)
+                try:
+                    self._load(path)
+                except ValueError as error:  # perhaps another server deletes it just now
+                    if strict:
+                        raise
+                    logger.warning("%s", error)
 
     def _load(self, path: Path) -> None:
         try:

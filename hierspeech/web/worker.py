@@ -58,7 +58,10 @@ class Worker:
         if self._threads:
             torch.set_num_threads(self._threads)
         while (turn := self.scheduler.take()) is not None:
-            self._do(turn)
+            try:
+                self._do(turn)
+            except Exception as error:  # a fault of ours; the other requests still want a worker
+                logger.error("a turn failed", exc_info=error)
 
     def _do(self, turn: Turn) -> None:
         kind, what = turn
@@ -108,8 +111,11 @@ class Worker:
         try:
             pieces = self._speak_rows(places)
         except Exception as error:  # see _do
-            for job in {id(job): job for job, _ in places}.values():
-                self._fail(job, error)
+            if len(places) == 1:
+                self._fail(places[0][0], error)
+            else:  # memory was short, or one of them is to blame: alone, the others succeed
+                for place in places:
+                    self._speak([place])
             return
         for (job, place), piece in zip(places, pieces, strict=True):
             if not self.scheduler.spoken(job, place, piece) or job.done:
