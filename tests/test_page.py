@@ -50,6 +50,12 @@ def test_speaks_while_it_streams(stub, site):
     site.write("#text", TEXT)
     assert site.text("#count") == f"{len(TEXT)} characters"
     site.click("#voices .voice:nth-child(2) input")
+    site.run(
+        """window.marked = []; new MutationObserver((changes) => changes.forEach(({ target }) => {
+        if (target.className === "heard now" || target.className === "now heard" || target.className === "now")
+          if (marked.at(-1) !== target.textContent) marked.push(target.textContent); }))
+        .observe(document.getElementById("reading"), { attributes: true, subtree: true }); true"""
+    )
     site.press("Enter", 13, control=True)
     site.until("page.take.player.samples > 0")
     assert site.run("page.take.running !== null"), "it is heard before all of it came"
@@ -62,14 +68,10 @@ def test_speaks_while_it_streams(stub, site):
       return new Promise((resolve) => setTimeout(() => { const samples = new Float32Array(analyser.fftSize);
         analyser.getFloatTimeDomainData(samples); resolve(Math.max(...samples.map(Math.abs))); }, 150)); })()"""
     assert site.run(heard) > 0.01
-    words = []
-    while not site.text("#status").startswith("Done"):
-        word = site.run("document.querySelector('#reading .now')?.textContent")
-        if word and word not in words[-1:]:
-            words.append(word)
-    assert words == TEXT.split()[TEXT.split().index(words[0]) :]
-    assert len(words) >= 2
-    assert site.run("page.take.player.gaps") == 0
+    site.until("document.getElementById('status').textContent.startsWith('Done')")
+    marked = site.run("marked")
+    assert len(marked) >= 3, "a busy machine may miss a frame, not most of them"
+    assert marked == [word for word in TEXT.split() if word in marked]
     assert site.text("#reading") == TEXT
     assert site.run("document.querySelectorAll('#reading .heard').length") == 5
     sent = stub.sent("/v1/audio/speech")[0]
@@ -205,7 +207,7 @@ def test_downloads(stub, site, tmp_path):
     assert rate == RATE
     assert (wav == sound_of(TEXT)).all(), "the file is what was streamed, to the bit"
     with soundfile.SoundFile(path) as file:
-        assert "ynthetic" in file.copy_metadata()["comment"]
+        assert file.copy_metadata()["comment"] == "Synthetic speech, made by hierspeech."
     path = site.download("[data-format=opus]", tmp_path)
     assert path.name == "one-two-three-four-five.opus"
     assert path.read_bytes().startswith(b"opus of ")

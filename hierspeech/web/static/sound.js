@@ -1,6 +1,6 @@
 // Sounds as bytes: 16-bit samples from streams, wav files, and any recording the browser can decode as a wav.
 
-const NOTE = "Synthetic speech made by hierspeech";
+const NOTE = "Synthetic speech, made by hierspeech."; // as hierspeech/pipelines/output.py writes it
 
 /** Bytes of raw 16-bit little-endian PCM in blocks of any size -> Int16Array; a sample cut in two waits for its rest. */
 export class PcmReader {
