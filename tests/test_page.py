@@ -270,6 +270,7 @@ def test_adds_a_dropped_voice_and_removes_it(stub, site, tmp_path):
 def test_records_a_voice(stub, site):
     site.click("#reference .record")
     site.until("page.reference.recorder")
+    assert site.text("#status") == "Recording …"
     site.until(
         "document.querySelector('#reference .level').value > 0"
     )  # the beeps of Chromium's own microphone
@@ -311,6 +312,7 @@ def test_errors_are_shown_in_plain_words(stub, site, status, message, shown):
     assert shown in site.text("#problem")
     assert site.run("document.getElementById('problem').getAttribute('role')") == "alert"
     assert site.run("document.getElementById('stop').ariaDisabled") == "true"
+    assert site.run("document.getElementById('sound').hidden"), "there is none"
     assert {json.dumps(p) for p in site.problems if str(status) not in json.dumps(p)} == set()
     site.problems.clear()  # Chromium itself notes the failed request
     stub.fail.clear()

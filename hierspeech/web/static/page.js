@@ -178,6 +178,10 @@ get("go").addEventListener("click", go);
 get("stop").addEventListener("click", stop);
 get("add-voice").addEventListener("submit", addVoice);
 reference.addEventListener("change", showReference);
+for (const picker of [source, reference]) {
+  picker.addEventListener("recording", () => tell("Recording …"));
+  picker.addEventListener("change", () => tell(picker.file ? `${picker.file.name} is ready.` : ""));
+}
 voices.addEventListener("change", showSettings);
 for (const id of ["text", "speed", "language"]) get(id).addEventListener("input", showSettings);
 for (const input of document.querySelectorAll("input[name=mode]")) input.addEventListener("change", showMode);

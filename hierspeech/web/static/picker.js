@@ -4,6 +4,7 @@ import { canRecord, Recorder } from "./recorder.js";
 import { asWav, decode } from "./sound.js";
 
 const READ_BY_SERVERS = /\.(wav|flac|ogg|oga|opus|mp3|aif|aiff)$/i;
+const HINT = "Drop a recording here, or";
 const LARGE = 64 * 2 ** 20; // bytes that are not decoded in the page only to know their length
 
 export class Picker extends EventTarget {
@@ -17,8 +18,9 @@ export class Picker extends EventTarget {
     place.append(document.getElementById("picker").content.cloneNode(true));
     const part = (name) => place.querySelector(`.${name}`);
     this.parts = Object.fromEntries(
-      ["drop", "input", "record", "level", "picked", "player", "about", "discard"].map((name) => [name, part(name)]),
+      ["hint", "input", "record", "level", "picked", "player", "about", "discard"].map((name) => [name, part(name)]),
     );
+    this.parts.hint.textContent = HINT;
     const { what } = place.dataset;
     this.parts.input.setAttribute("aria-label", `Choose a file: ${what}`);
     this.parts.player.setAttribute("aria-label", `Listen to ${what}`);
@@ -71,7 +73,7 @@ export class Picker extends EventTarget {
   async #record() {
     const recorder = new Recorder((level, seconds) => {
       this.parts.level.value = level;
-      this.parts.record.textContent = `Stop recording (${Math.floor(seconds)} s)`;
+      this.parts.hint.textContent = `Recording, ${Math.floor(seconds)} s`;
       if (seconds >= this.limit) this.stop();
     });
     try {
@@ -83,7 +85,7 @@ export class Picker extends EventTarget {
     this.recorder = recorder;
     this.place.classList.add("recording");
     this.parts.level.hidden = false;
-    this.parts.record.textContent = "Stop recording";
+    this.parts.record.textContent = "Finish";
     this.dispatchEvent(new Event("recording"));
   }
 
@@ -104,6 +106,7 @@ export class Picker extends EventTarget {
     this.place.classList.remove("recording");
     this.parts.level.hidden = true;
     this.parts.record.textContent = "Record";
+    this.parts.hint.textContent = HINT;
   }
 
   #show(blob, name, seconds) {

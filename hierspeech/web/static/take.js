@@ -65,7 +65,11 @@ export class Take {
       if (this.running === mine) {
         this.running = null;
         this.player.finish();
-        if (!this.player.samples) this.player.pause();
+        if (!this.player.samples) {
+          this.player.pause();
+          this.job = null;
+          get("sound").hidden = true; // there is nothing to hear, see or keep
+        }
         this.#showState();
       }
     }
@@ -88,7 +92,7 @@ export class Take {
     const busy = this.running || this.player.playing;
     this.running?.abort();
     this.player.pause();
-    if (busy) this.tell(`Stopped after ${this.player.position.toFixed(1)} seconds.`);
+    if (busy) this.tell(this.player.samples ? `Stopped after ${this.player.position.toFixed(1)} seconds.` : "Stopped.");
   }
 
   #seek(seconds) {
