@@ -85,7 +85,9 @@ def small(path: Path) -> None:
     """256 colours are enough, and a third of the bytes; needs Pillow."""
     from PIL import Image
 
-    Image.open(path).convert("RGB").quantize(256, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(256, kmeans=2, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
 
 
 if __name__ == "__main__":
