@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         help="the same for the waveform alone, --noise-scale then being that of rhythm and melody (default: as --noise-scale)",
     )
+    add_prosody_options(parser)
     parser.add_argument(
         "--timestamps",
         metavar="FILE",
@@ -61,6 +62,22 @@ def main(argv: list[str] | None = None) -> int:
         "--list-voices", action="store_true", help="list the shipped voices and their prompts, and stop"
     )
     return run(parser, work, argv)
+
+
+def add_prosody_options(parser: argparse.ArgumentParser) -> None:
+    """What of the voice is changed; marks such as <pitch=2> in the text say the same of parts of it."""
+    group = parser.add_argument_group("prosody")
+    group.add_argument("--pitch-shift", type=float, help="semitones, -12 to 12 (default: 0)")
+    group.add_argument(
+        "--pitch-range",
+        type=float,
+        help="factor on how far the melody moves, 0 monotonous to 3 (default: 1)",
+    )
+    group.add_argument(
+        "--energy", type=float, help="dB louder or softer than --level, -20 to 20 (default: 0)"
+    )
+    group.add_argument("--mix-with", metavar="FILE|NAME", help="a second voice, mixed into that of --ref")
+    group.add_argument("--mix", type=float, help="share of the second voice, 0 to 1 (default: 0.5)")
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -75,9 +92,11 @@ def work(arguments: argparse.Namespace) -> None:
         raise ValueError("expected --text, --text-file or --batch (see --help).")
     arguments.out = DEFAULT_OUT if arguments.out is None else arguments.out
     if arguments.stream:
-        check_stream_output(arguments.out, arguments.stream, arguments.ref, arguments.text_file)
+        check_stream_output(
+            arguments.out, arguments.stream, arguments.ref, arguments.text_file, arguments.mix_with
+        )
     else:
-        check_paths(arguments.out, arguments.ref, arguments.text_file)
+        check_paths(arguments.out, arguments.ref, arguments.text_file, arguments.mix_with)
     if arguments.timestamps is not None:
         check_timestamps(arguments.timestamps, arguments.out, arguments.ref, arguments.text_file)
     text = read_text(arguments.text, arguments.text_file)
@@ -111,6 +130,12 @@ def work(arguments: argparse.Namespace) -> None:
 
 def refuse_together(arguments: argparse.Namespace, spear: bool) -> None:
     """ValueError for options that say nothing together."""
+    if spear:
+        for name in ("pitch_shift", "pitch_range", "energy", "mix_with", "mix"):
+            if getattr(arguments, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')}: expected without --mode spear only.")
+        if isinstance(arguments.ref, list):
+            raise ValueError("--ref: expected one reference with --mode spear.")
     if arguments.timestamps is not None:
         if spear:
             raise ValueError(
@@ -168,6 +193,7 @@ def speaking_options(arguments: argparse.Namespace) -> "SpeakingOptions":
     """How to speak, as the arguments say it."""
     from hierspeech.pipelines.options import SpeakingOptions
 
+    changes = ("pitch_shift", "pitch_range", "energy")
     return SpeakingOptions(
         language=arguments.language,
         speed=arguments.speed,
@@ -177,6 +203,9 @@ def speaking_options(arguments: argparse.Namespace) -> "SpeakingOptions":
         output_sample_rate=arguments.output_sr,
         denoise_ratio=arguments.denoise_ratio,
         level=arguments.level,
+        mix_with=arguments.mix_with,
+        mix=arguments.mix,
+        **{name: value for name in changes if (value := getattr(arguments, name)) is not None},
     )
 
 

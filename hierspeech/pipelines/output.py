@@ -84,8 +84,9 @@ def finish(
     prompt_peak: float | None = None,
     n_samples: int | None = None,
     unknown: list[str] | None = None,
+    energy_db: float = 0.0,
 ) -> Speech:
-    """The synthesizer's wav [T] -> Speech at the wanted rate and level.
+    """The synthesizer's wav [T] -> Speech at the wanted rate and level, `energy_db` above it where the peaks leave room.
 
     `n_samples` of the wav are kept, counted at the voice's rate (default: all). The rest is cut off at the new rate, so
     that super-resolution does not see an end where the synthesizer made none.
@@ -94,22 +95,28 @@ def finish(
     n_samples = len(wav) if n_samples is None else n_samples
     wav = change_rate(wav, voice, output_sample_rate)
     wav = wav[: round(n_samples * output_sample_rate / voice.sample_rate)]
-    return Speech(set_level(wav, level, prompt_peak), output_sample_rate, list(unknown or []))
+    return Speech(set_level(wav, level, prompt_peak, energy_db), output_sample_rate, list(unknown or []))
 
 
-def set_level(wav: np.ndarray, level: str, prompt_peak: float | None = None) -> np.ndarray:
+def set_level(
+    wav: np.ndarray, level: str, prompt_peak: float | None = None, energy_db: float = 0.0
+) -> np.ndarray:
     """Scales wav [T]; silence stays silence.
 
     "loudness" is -23 dB RMS with peaks under 0.95; "peak" makes the highest sample 0.999; "prompt" makes it that of the
-    reference, at most 1, since what lies above does not fit into a file.
+    reference, at most 1, since what lies above does not fit into a file. `energy_db` moves all of that.
     """
     check_level(level, prompt_peak)
     power = block_power(wav, max(1, min(len(wav), LEVEL_BLOCK))) if level == "loudness" else np.zeros(0)
-    return scaling(np.abs(wav).max(initial=np.float32(0)), power, level, prompt_peak)(wav)
+    return scaling(np.abs(wav).max(initial=np.float32(0)), power, level, prompt_peak, energy_db)(wav)
 
 
 def scaling(
-    highest: np.float32, power: np.ndarray, level: str, prompt_peak: float | None = None
+    highest: np.float32,
+    power: np.ndarray,
+    level: str,
+    prompt_peak: float | None = None,
+    energy_db: float = 0.0,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """What `set_level` does to a wav, for any part [T] of it, given what must be known of the whole.
 
@@ -120,10 +127,17 @@ def scaling(
     if highest == 0:
         return lambda wav: wav
     if level == "loudness":
-        gain = np.float32(loudness_gain(power, float(highest), RMS_DB, PEAK))
+        gain = np.float32(loudness_gain(power, float(highest), RMS_DB + energy_db, PEAK))
         return lambda wav: wav * gain
-    wanted = np.float32(FULL_PEAK if level == "peak" else min(prompt_peak, 1.0))
+    wanted = np.float32(peak_of(level, prompt_peak, energy_db))
     return lambda wav: wav / highest * wanted
+
+
+def peak_of(level: str, prompt_peak: float | None, energy_db: float = 0.0) -> float:
+    """The highest sample of the levels "peak" and "prompt"."""
+    full = FULL_PEAK if level == "peak" else 1.0
+    wanted = full if level == "peak" else prompt_peak
+    return min(wanted if energy_db == 0 else wanted * 10 ** (energy_db / 20), full)
 
 
 def change_rate(wav: np.ndarray, voice: Voice, output_sample_rate: int) -> np.ndarray:

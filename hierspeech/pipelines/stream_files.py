@@ -35,7 +35,7 @@ def add_stream_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_stream_output(name: str, form: str, *inputs: str | None) -> None:
+def check_stream_output(name: str, form: str, *inputs: str | list[str] | None) -> None:
     """Refuses an output that no stream can go to, before any work is done for it.
 
     Raises:

@@ -13,6 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from speech.text.chunking import is_divider, split_paragraphs, split_sentences
 from speech.text.phonemize import PUNCTUATION
 
 if TYPE_CHECKING:
@@ -109,6 +110,18 @@ def map_piece(text: str, piece: str, start: int) -> list[int]:
             at += 1
         places.append(at - 1 if not character.isspace() else at)
     return places
+
+
+def find_sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of a text begin and end; what only divides sections is none."""
+    found, reached = [], 0
+    for paragraph, _ in split_paragraphs(text):
+        for sentence in [] if is_divider(paragraph) else split_sentences(paragraph):
+            start = find_piece(text, sentence, reached)
+            if start is not None:
+                reached = map_piece(text, sentence, start)[-1] + 1
+                found.append((start, reached))
+    return found
 
 
 def _tokens(text: str, start: int, stop: int) -> list[re.Match[str]]:
