@@ -22,6 +22,7 @@ from hierspeech.pipelines.fingerprints import (
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import (
     CHUNK_SAMPLES,
+    SYNTHETIC,
     change_rate_in_chunks,
     check_finite,
     scaling,
@@ -99,7 +100,7 @@ def speak_to_file(
             if options.output_sample_rate != voice.sample_rate:
                 _change_rate(voice, options.output_sample_rate, partial, progress)
                 track = "finished"
-            _write(path, partial, track, options, delivery.prompt.peak)
+            _write(path, partial, track, options, delivery.prompt.peak, tts)
         except KeyboardInterrupt as stop:
             done = partial.count("spoken")
             raise KeyboardInterrupt(
@@ -165,7 +166,12 @@ def _change_rate(voice: Voice, output_sample_rate: int, partial: Partial, progre
 
 
 def _write(
-    path: os.PathLike, partial: Partial, track: str, options: SpeakingOptions, prompt_peak: float | None
+    path: os.PathLike,
+    partial: Partial,
+    track: str,
+    options: SpeakingOptions,
+    prompt_peak: float | None,
+    tts: TextToSpeech,
 ) -> None:
     """All samples, levelled, into the file: once through them to know their level, and once to write them."""
     n_samples = partial.samples(track)
@@ -176,4 +182,5 @@ def _write(
         highest = max(highest, np.abs(wav).max(initial=np.float32(0)))
         power.append(block_power(wav, block))
     scale = scaling(highest, np.concatenate(power), options.level, prompt_peak, options.energy)
-    save_blocks(path, map(scale, partial.blocks(track)), options.output_sample_rate)
+    rate = options.output_sample_rate
+    save_blocks(path, (tts.mark(scale(wav), rate) for wav in partial.blocks(track)), rate, SYNTHETIC)

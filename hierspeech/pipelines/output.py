@@ -22,6 +22,9 @@ CHUNK_SAMPLES = 160000  # super-resolution works on 10 s at a time, so that memo
 CONTEXT_SAMPLES = 4000
 
 
+SYNTHETIC = "Synthetic speech, made by hierspeech."  # in the metadata of every file of it; docs/consent.md
+
+
 @dataclass
 class Speech:
     """Spoken audio: float32 samples [T] within [-1, 1], and their rate in Hz."""
@@ -33,6 +36,7 @@ class Speech:
     # stream, the first chunk of a piece of text has all of its words, counted from the start of the stream.
     words: list[Timing] = field(default_factory=list)
     phonemes: list[Timing] = field(default_factory=list)
+    note: str | None = SYNTHETIC  # for the metadata of files
 
     @property
     def seconds(self) -> float:
@@ -41,7 +45,13 @@ class Speech:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a .wav, .flac or .ogg file, whole or not at all."""
-        save_audio(path, self.audio, self.sample_rate)
+        save_audio(path, self.audio, self.sample_rate, self.note)
+
+    def _repr_html_(self) -> str:
+        """A player for notebooks, whose words light up while they are heard."""
+        from hierspeech.pipelines.player import player_html
+
+        return player_html(self)
 
     def save_timestamps(self, path: str | os.PathLike, text: str) -> None:
         """Writes when the words of `text`, which was spoken, are heard: .srt, .vtt, .TextGrid or .json."""

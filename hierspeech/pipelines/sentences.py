@@ -117,32 +117,31 @@ def cut_passages(marked: Marked, split: Callable[[str], Iterable[Piece]]) -> Ite
     passages = [Passage(0, len(marked.text))]
     if marked.has("speed", "mix", "pause"):
         passages = list(marked.passages()) or passages
+    if len(passages) == 1 and passages[0].pause is None:
+        yield from ((piece, passages[0]) for piece in split(marked.text))
+        return
     for passage in passages:
-        inner = replace(passage, pause=None)
         held: Piece | None = None
-        for piece in split(marked.text[passage.start : passage.stop]):
-            if len(passages) == 1 and passage.pause is None:
-                yield piece, inner
-                continue
+        for piece in split(marked.text[passage.start : passage.stop].strip()):
             if held is not None:
-                yield held, inner
+                yield held, replace(passage, pause=None)
             held = piece
         if held is not None:
-            if passage is not passages[-1]:
-                held.border = _border_of_cut(marked.text, passage.stop, held)
+            held.border = _border_of_cut(marked.text, passage.stop, held)
             yield held, passage
 
 
 def _border_of_cut(text: str, place: int, piece: Piece) -> str:
-    """What follows a piece that a mark ended: what stands there in the text."""
+    """What follows the last piece of a passage: what stands there in the text."""
     before, after = text[:place], text[place:]
     between = before[len(before.rstrip()) :] + after[: len(after) - len(after.lstrip())]
-    if between.count("\n") > 1:
-        return stronger(piece.border, "paragraph")
+    if piece.border == "section" or between.count("\n") > 2:
+        return "section"
+    if not after.strip() or between.count("\n") == 2:
+        return "paragraph"
     last = piece.rstrip("\"'”’»)]}")[-1:]
-    return {",": "comma", "、": "comma", ";": "colon", ":": "colon", "—": "colon"}.get(
-        last, "sentence" if last in ".!?…。！？।" else "word"
-    )
+    marks = {",": "comma", "、": "comma", "，": "comma", ";": "colon", ":": "colon", "—": "colon"}
+    return marks.get(last, "sentence" if last in ".!?…。！？।" else "word")
 
 
 def nothing_to_say(text: str, language: str) -> ValueError:

@@ -152,7 +152,8 @@ class TextToSpeech(Pipeline):
         lengths = [len(piece.wav) + pause for piece, pause in zip(pieces, pauses, strict=True)]
         durations = [piece.durations for piece in pieces]
         timings = time_sentences(sentences, durations, lengths, rate, self.frame_seconds)
-        return replace(speech, words=timings.words, phonemes=timings.phonemes)
+        audio = self.mark(speech.audio, speech.sample_rate)
+        return replace(speech, audio=audio, words=timings.words, phonemes=timings.phonemes)
 
     @property
     def frame_seconds(self) -> float:
@@ -209,7 +210,7 @@ class TextToSpeech(Pipeline):
             raise nothing_to_say(marked.text, language)
         delivery = self.delivery(reference, options, sample_rate)
         style, peak = delivery.prompt.synthesizer_style.to(self.voice.device), delivery.prompt.peak
-        return speak_pieces(
+        chunks = speak_pieces(
             self._decodable(parts, delivery),
             self.voice,
             style,
@@ -219,6 +220,7 @@ class TextToSpeech(Pipeline):
             unknown,
             energy_db=energy,
         )
+        return self.mark_stream(chunks)
 
     @torch.inference_mode()
     def _decodable(
