@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 from hierspeech.pipelines import spear_command
@@ -33,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     text.add_argument(
         "--batch",
         metavar="TABLE",
-        help="a .csv or .jsonl table with columns text, out and, where they differ, ref, language, speed, seed",
+        help="a .csv or .jsonl table with columns text, out and, where they differ, ref, language, speed, seed, pitch_shift, "
+        "pitch_range, energy",
     )
     parser.add_argument("--out", help=f".wav, .flac or .ogg file to write (default: {DEFAULT_OUT})")
     parser.add_argument(
@@ -61,7 +63,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--list-voices", action="store_true", help="list the shipped voices and their prompts, and stop"
     )
-    return run(parser, work, argv)
+    return run(parser, with_warnings, argv)
+
+
+def with_warnings(arguments: argparse.Namespace) -> None:
+    """`work`; what the front end wonders about a text is told in a line on standard error, the same only once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *others, **named: complain(str(message))
+        work(arguments)
 
 
 def add_prosody_options(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +113,7 @@ def work(arguments: argparse.Namespace) -> None:
     if not text.strip():
         raise ValueError("the text is empty, expected something to say.")
     if spear:
+        refuse_marks(text)
         return spear_command.speak(arguments, text)
 
     from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
@@ -143,6 +154,14 @@ def refuse_together(arguments: argparse.Namespace, spear: bool) -> None:
             )
         if arguments.batch is not None:
             raise ValueError("--timestamps: expected without --batch, which writes many files.")
+
+
+def refuse_marks(text: str) -> None:
+    """ValueError for marks that the token way would read out."""
+    from speech.text.marks import read_marks
+
+    if read_marks(text).marks:
+        raise ValueError("marks such as <pitch=2> in the text: expected without --mode spear only.")
 
 
 def speak_stream(chunks, text: str, arguments: argparse.Namespace) -> None:

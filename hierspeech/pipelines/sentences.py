@@ -1,6 +1,7 @@
 """Text into sentences of phoneme ids, as one voice reads it, without torch: exported voices read like this too."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from speech.text.frontend import text_to_phonemes
 from speech.text.language_tags import language_ids, split_languages
 from speech.text.languages import find_language
 from speech.text.marks import Marked, Passage, read_marks
+from speech.text.scripts import LanguageWarning, check_languages
 from speech.text.tokenizer import Tokenizer
 from speech.text.words import find_piece, map_piece
 
@@ -81,6 +83,8 @@ class TextReader:
             raise ValueError("the text is empty, expected something to say.")
         language = language or self.language
         split_languages(marked.text, language)
+        for sentence in check_languages(marked.text, language, self.languages or [self.language]):
+            warnings.warn(sentence, LanguageWarning, stacklevel=4)
         return marked, language
 
     def encode_pieces(
