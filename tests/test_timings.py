@@ -38,6 +38,11 @@ def spoken(text, language="en-us", normalizer=None):
         # two words that espeak says as one
         ("One of the best.", "en-us", [("One", "wˈʌn"), ("of", "ʌv"), ("the", "ðə"), ("best", "bˈɛst")]),
         ("for a day", "en-us", [("for", "fɚɹ"), ("a", "ə"), ("day", "dˈeɪ")]),
+        (
+            "3 cats, e.g. Tom",
+            "en-us",
+            [("3", "θɹˈiː"), ("cats", "kˈæts"), ("e.g", "fɔːɹ ɛɡzˈæmpəl"), ("Tom", "tˈɑːm")],
+        ),
         # one that becomes several, in its context ("fifth" for "5")
         (
             "Jan. 5, 2024",
