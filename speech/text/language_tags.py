@@ -48,6 +48,11 @@ def find_stretches(text: str, language: str) -> list[tuple[str, int, int]]:
     return [(code, a, b) for code, a, b in stretches[:-1] if text[a:b].strip()] + stretches[-1:]
 
 
+def remove_tags(text: str) -> str:
+    """The text without its language tags; what only looks like one stays."""
+    return _TAG.sub(lambda tag: "" if _is_language(tag[1]) else tag[0], text)
+
+
 def match_language(code: str, known: list[str]) -> int:
     """The place in `known` (the languages of a model) of the one that speaks `code`: itself, one with the same espeak
     voice ("en" is "en-us"), or another variety of the language ("pt-br" for "pt").
