@@ -74,6 +74,12 @@ def test_a_batch_has_the_oldest_sentence_and_others_of_like_length():
     assert scheduler.take(wait=False) is None  # all are being spoken
 
 
+def test_long_sentences_do_not_make_long_turns():
+    scheduler = Scheduler(10, max_batch=4)
+    scheduler.accept(whole([1000, 900, 150, 150, 150]))
+    assert [len(scheduler.take(wait=False)[1]) for _ in range(4)] == [1, 1, 2, 1]
+
+
 def test_speed_counts_as_length():
     scheduler = Scheduler(10, max_batch=8)
     scheduler.accept(whole([100]))

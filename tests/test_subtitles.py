@@ -126,6 +126,7 @@ def test_a_file_that_is_gone_on_with_keeps_its_words(voice, tmp_path, monkeypatc
         (("--text", "Hi.", "--timestamps", "nowhere/words.srt"), "nowhere"),
         (("--batch", "t.csv", "--timestamps", "w.srt"), "--batch"),
         (("--text", "Hi.", "--mode", "spear", "--timestamps", "w.srt"), "--mode spear"),
+        (("--text", "<pitch=2>Hi.", "--mode", "spear"), "<pitch=2>"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(tmp_path, monkeypatch, capsys, arguments, said):

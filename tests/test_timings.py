@@ -7,6 +7,7 @@ from tiny_voice import recording
 from hierspeech import TextToSpeech
 from hierspeech.pipelines.timings import Source, Timing, time_sentence
 from speech.text import get_tokenizer, text_to_phonemes
+from speech.text.marks import Marked
 from speech.text.words import find_piece, label_words, map_piece
 
 TEXT = (
@@ -37,6 +38,11 @@ def spoken(text, language="en-us", normalizer=None):
         # two words that espeak says as one
         ("One of the best.", "en-us", [("One", "wˈʌn"), ("of", "ʌv"), ("the", "ðə"), ("best", "bˈɛst")]),
         ("for a day", "en-us", [("for", "fɚɹ"), ("a", "ə"), ("day", "dˈeɪ")]),
+        (
+            "3 cats, e.g. Tom",
+            "en-us",
+            [("3", "θɹˈiː"), ("cats", "kˈæts"), ("e.g", "fɔːɹ ɛɡzˈæmpəl"), ("Tom", "tˈɑːm")],
+        ),
         # one that becomes several, in its context ("fifth" for "5")
         (
             "Jan. 5, 2024",
@@ -92,7 +98,7 @@ def test_pieces_are_found_in_their_text():
 def test_durations_are_counted_up(name):
     tokenizer, phonemes = get_tokenizer(name), text_to_phonemes("Ah, tea for a bee.")
     ids = tokenizer.encode(phonemes).ids
-    source = Source("  Ah, tea for a bee.", "Ah, tea for a bee.", 2, phonemes, tokenizer)
+    source = Source(Marked("  Ah, tea for a bee."), "Ah, tea for a bee.", 2, phonemes, tokenizer)
     timings = time_sentence(source, [1] * len(ids), 0.02)
     assert [word.text for word in timings.words] == ["Ah", "tea", "for", "a", "bee"]
     assert [word.offset for word in timings.words] == [2, 6, 10, 14, 16]

@@ -22,7 +22,7 @@ CUE_SECONDS = 7.0
 PAUSE_SECONDS = 0.6  # of silence, after which a new subtitle begins
 
 
-def check_timestamps(name: str, *others: str | None) -> Path:
+def check_timestamps(name: str, *others: str | list[str] | None) -> Path:
     """Refuses a place where no timings can be written, before any work is done for it.
 
     Raises:
@@ -37,7 +37,7 @@ def check_timestamps(name: str, *others: str | None) -> Path:
         raise ValueError(f"{name}: the folder {path.parent} does not exist.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ValueError(f"{name}: no permission to write this file.")
-    for other in others:
+    for other in (one for given in others for one in (given if isinstance(given, list) else [given])):
         if other is not None and Path(other).absolute() == path.absolute():
             raise ValueError(f"{name}: the timings would replace {other}.")
     return path
@@ -88,12 +88,13 @@ def cues(words: list[Timing], text: str) -> list[list[tuple[Timing, str]]]:
 def _as_written(words: list[Timing], text: str) -> list[tuple[str, bool]]:
     """What stands in the text from each word to the next, without notation, and whether a sentence begins with it."""
     from speech.text.marks import remove_notation
+    from speech.text.words import find_sentences
 
     places = [word.offset for word in words]
     if None in places or any(a >= b for a, b in zip(places, places[1:], strict=False)):
         return [(f"{word.text} ", False) for word in words]
     places = [_before_marks(text, place, end) for place, end in zip(places, [0, *places], strict=False)]
-    sentences = _sentences(text)
+    sentences = find_sentences(text)
     shown, current = [], -1
     for start, stop in zip(places, [*places[1:], len(text)], strict=True):
         begins = False
@@ -103,21 +104,6 @@ def _as_written(words: list[Timing], text: str) -> list[tuple[str, bool]]:
             stop = min(stop, sentences[current][1])
         shown.append((remove_notation(text[start:stop]), begins))
     return shown
-
-
-def _sentences(text: str) -> list[tuple[int, int]]:
-    """Where the sentences of a text begin and end."""
-    from speech.text.chunking import is_divider, split_paragraphs, split_sentences
-    from speech.text.words import find_piece, map_piece
-
-    found, reached = [], 0
-    for paragraph, _ in split_paragraphs(text):
-        for sentence in [] if is_divider(paragraph) else split_sentences(paragraph):
-            start = find_piece(text, sentence, reached)
-            if start is not None:
-                reached = map_piece(text, sentence, start)[-1] + 1
-                found.append((start, reached))
-    return found
 
 
 def _before_marks(text: str, place: int, end: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from speech.text.frontend import Phonemes
+from speech.text.marks import Marked
 from speech.text.phonemize import PUNCTUATION
 from speech.text.tokenizer import Tokenizer
 from speech.text.words import is_letter, label_words, map_piece
@@ -36,11 +37,15 @@ class Timing:
 class Source:
     """Where the ids of a sentence come from: a piece of a text, what it was read as, and by which tokenizer."""
 
-    text: str  # the whole
+    marked: Marked  # the whole
     piece: str
-    start: int | None  # of the piece in the whole
+    start: int  # of the piece in the whole
     phonemes: Phonemes
     tokenizer: Tokenizer
+
+    def places(self) -> list[int]:
+        """Where in the whole the characters of the piece are."""
+        return map_piece(self.marked.text, self.piece, self.start)
 
 
 @dataclass
@@ -49,6 +54,11 @@ class Timings:
 
     words: list[Timing]
     phonemes: list[Timing]
+
+    def add(self, other: Timings) -> None:
+        """Puts others behind these."""
+        self.words += other.words
+        self.phonemes += other.phonemes
 
     def shifted(self, seconds: float) -> Timings:
         """The same, so much later."""
@@ -95,7 +105,7 @@ def time_sentence(source: Source | None, durations: Sequence[int], frame_seconds
         if word is not None:
             spans[word] = (spans.get(word, (first,))[0], last)
         _add_sound(sounds, symbol, first, last)
-    places = None if source.start is None else map_piece(source.text, source.piece, source.start)
+    places = source.places()
 
     def seconds(frames: int) -> float:
         return round(frames * frame_seconds, 6)
@@ -105,20 +115,32 @@ def time_sentence(source: Source | None, durations: Sequence[int], frame_seconds
             words[word].text,
             seconds(first),
             seconds(last),
-            None if places is None else places[words[word].start],
+            source.marked.given_place(places[words[word].start]),
         )
         for word, (first, last) in sorted(spans.items())
     ]
     return Timings(heard, [Timing(text, seconds(a), seconds(b)) for text, a, b in sounds if b > a])
 
 
-def join_timings(parts: Iterable[Timings], starts: Iterable[float]) -> Timings:
-    """Timings of sentences that begin at `starts` seconds of the whole."""
-    whole = Timings([], [])
-    for part, start in zip(parts, starts, strict=True):
-        moved = part.shifted(start)
-        whole.words += moved.words
-        whole.phonemes += moved.phonemes
+def time_sentences(
+    sentences: Iterable[Sequence[int]],
+    durations: Iterable[Sequence[int]],
+    lengths: Iterable[int],
+    sample_rate: int,
+    frame_seconds: float,
+) -> Timings:
+    """Words and sounds of a whole text.
+
+    Args:
+        sentences: `Sentence`s, or plain ids, which are not timed.
+        durations: of each sentence, frames of its ids.
+        lengths: samples from the start of each sentence to that of the next.
+    """
+    whole, position = Timings([], []), 0
+    for sentence, frames, length in zip(sentences, durations, lengths, strict=True):
+        own = time_sentence(getattr(sentence, "source", None), frames, frame_seconds)
+        whole.add(own.shifted(position / sample_rate))
+        position += length
     return whole
 
 

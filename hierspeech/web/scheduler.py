@@ -14,6 +14,9 @@ from hierspeech.pipelines.timings import Spoken
 from hierspeech.web.jobs import AHEAD, Job, SingleJob, StreamJob, WholeJob
 from hierspeech.web.protocol import Busy, Unavailable
 
+# Phonemes of a sentence, on average, that a batch has room for: others wait while it is spoken, and 200 emoji or digits are read
+# out in thousands of phonemes.
+MEAN_LENGTH = 100
 CANDIDATES = 16  # batches of sentences among which those of like length are looked for
 Turn = tuple[
     str, list
@@ -141,10 +144,15 @@ class Scheduler:
             return None
         lengths = [len(job.sentences[place]) / job.request.speed for job, place in places]
         bucket = next(bucket for bucket in make_buckets(lengths, self.max_batch) if 0 in bucket)
-        for number in bucket:
-            job, place = places[number]
-            job.taken[place] = True
-        return "batch", [places[number] for number in bucket]
+        # the oldest first; the longest is alone where it fills a batch
+        chosen, room = [], self.max_batch * MEAN_LENGTH
+        for number in sorted(bucket):
+            if not chosen or lengths[number] <= room:
+                chosen.append(places[number])
+                room -= lengths[number]
+        for job, place in chosen:
+            job.taken[place] = job.begun = True
+        return "batch", chosen
 
     def _of(self, kind: type) -> list:
         return [job for job in self._jobs if isinstance(job, kind)]

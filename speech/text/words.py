@@ -13,6 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from speech.text.chunking import is_divider, split_paragraphs, split_sentences
 from speech.text.phonemize import PUNCTUATION
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _STRESS = "ˈˌ"
 _VOWELS = frozenset("aeiouyäɐɑɒæəɚɘɛɜɝɞɨɪɔɵøœɶʉʊʌɤɯʏᵻö")
 # Costs of the edit distance, in phonemes
 _WRONG_VOWEL, _WRONG_CONSONANT, _WRONG_KIND, _NEVER = 0.6, 0.9, 1.6, 50.0
-_SPACE, _MARK, _JOINED = 0.3, 0.2, 0.6
+_SPACE, _MARK, _JOINED, _SURE = 0.3, 0.2, 0.6, 0.1
 _MOST_CELLS = 4_000_000  # of the table of an edit distance: pieces of 2000 characters
 
 
@@ -111,6 +112,18 @@ def map_piece(text: str, piece: str, start: int) -> list[int]:
     return places
 
 
+def find_sentences(text: str) -> list[tuple[int, int]]:
+    """Where the sentences of a text begin and end; what only divides sections is none."""
+    found, reached = [], 0
+    for paragraph, _ in split_paragraphs(text):
+        for sentence in [] if is_divider(paragraph) else split_sentences(paragraph):
+            start = find_piece(text, sentence, reached)
+            if start is not None:
+                reached = map_piece(text, sentence, start)[-1] + 1
+                found.append((start, reached))
+    return found
+
+
 def _tokens(text: str, start: int, stop: int) -> list[re.Match[str]]:
     return list(_TOKEN.finditer(text, start, stop))
 
@@ -182,6 +195,9 @@ def _costs(items: list[tuple[str, int]], context: list[str]) -> Costs:
     replace = by_kind[ours[:, None], theirs[None]]
     same = np.array(symbols)[:, None] == np.array(context)[None]
     replace[same & (ours[:, None] < 2)] = 0.0
+    borders = np.array([symbol in "|/" for symbol in symbols])
+    after_mark = (theirs == 2) & np.concatenate([[False], theirs[:-1] == 3])
+    replace[np.ix_(borders, after_mark)] -= _SURE  # a mark ends a word more often than it stands within one
     once = np.array([1.0, 1.0, _SPACE, _MARK])
     leave_out = once[ours]
     leave_out[[symbol == "|" for symbol in symbols]] = _JOINED
