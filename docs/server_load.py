@@ -7,6 +7,7 @@ every whole answer with a single call of `TextToSpeech`, and prints a table. Nee
 import argparse
 import http.client
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -105,6 +106,7 @@ def main() -> None:
     options = [option for option in options if option != "--"]
     server = Server(options)
     try:
+        row("load average of the machine before", os.getloadavg()[0], f"on {os.cpu_count()} cores")
         first = server.speak(0, chunks=False)
         row("cold: process started until the first answer", time.perf_counter() - server.since, "s")
         check([first])

@@ -168,6 +168,19 @@ def test_speed_and_openai_voices(client, server):
     )
 
 
+def test_prosody_and_mixed_voices(server, tts):
+    values = {"pitch_shift": 2.0, "pitch_range": 0.5, "energy": -6.0, "mix": 0.25}
+    expected = tts(TEXT, "anna", seed=4, output_sample_rate=24000, mix_with="carl", **values).audio
+    answer = server.speak(TEXT, voice="anna", mix_with="carl", seed=4, **values)
+    np.testing.assert_allclose(np.frombuffer(answer.content, "<i2"), to_pcm(expected), atol=5)
+    chunks = list(tts.stream(TEXT, "anna", seed=4, output_sample_rate=24000, mix_with="carl", **values))
+    answer = server.speak(TEXT, voice="anna", mix_with="carl", seed=4, stream_format="audio", **values)
+    expected = to_pcm(np.concatenate([chunk.audio for chunk in chunks]))
+    np.testing.assert_array_equal(np.frombuffer(answer.content, "<i2"), expected)
+    assert server.speak("<mix=0.5>Hello.</mix>", voice="anna").status_code == 400
+    assert server.speak("Hello.", mix_with="nobody").json()["error"]["code"] == "voice_not_found"
+
+
 def test_instructions_are_ignored_and_that_is_said(client):
     answer = client.audio.speech.with_raw_response.create(
         model="gpt-4o-mini-tts", voice="nova", input="Hello.", instructions="Whisper.", response_format="pcm"

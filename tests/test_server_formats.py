@@ -9,7 +9,8 @@ import soundfile
 av = pytest.importorskip("av")
 
 from hierspeech import Speech  # noqa: E402
-from hierspeech.web.formats import MEDIA_TYPES, NOTE, Encoder, encode, to_pcm  # noqa: E402
+from hierspeech.pipelines.output import SYNTHETIC  # noqa: E402
+from hierspeech.web.formats import MEDIA_TYPES, Encoder, encode, to_pcm  # noqa: E402
 
 WAV = (0.5 * np.sin(np.arange(48000) / 10)).astype(np.float32)
 
@@ -45,7 +46,7 @@ def test_whole_files_state_their_length_and_what_they_are(name):
     with soundfile.SoundFile(io.BytesIO(encode(WAV, 24000, name))) as file:
         assert len(WAV) <= file.frames <= len(WAV) + 3000
     with av.open(io.BytesIO(encode(WAV, 24000, name))) as file:
-        assert NOTE in (file.metadata | file.streams.audio[0].metadata).values()
+        assert SYNTHETIC in (file.metadata | file.streams.audio[0].metadata).values()
 
 
 def test_pcm_is_what_a_saved_file_holds(tmp_path):

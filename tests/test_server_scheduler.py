@@ -1,11 +1,14 @@
 """Who has the next turn: fairness between kinds of work, among streams, and what may share a batch; no models, no sockets."""
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 
 pytest.importorskip("fastapi")
 
+from hierspeech.pipelines.prosody import Delivery  # noqa: E402
+from hierspeech.pipelines.voice import VoiceDescription  # noqa: E402
 from hierspeech.web.jobs import AHEAD, SingleJob, StreamJob, WholeJob  # noqa: E402
 from hierspeech.web.protocol import Busy, SpeechRequest, Unavailable  # noqa: E402
 from hierspeech.web.scheduler import Scheduler  # noqa: E402
@@ -24,10 +27,19 @@ def make(kind: type, *arguments):
     return asyncio.run(build())
 
 
+class Reader:
+    """Stands for `TextToSpeech`: a text of so many sentences of so many phonemes."""
+
+    def __init__(self, lengths: list[int]):
+        self.voice = Mock(description=VoiceDescription("tiny", "ttv", "synthesizer", "phonetic"))
+        self.encode = lambda text, language: ([[0] * length for length in lengths], [])
+        self.delivery = lambda prompt, options: Delivery(prompt, options)
+
+
 def whole(lengths: list[int], speed: float = 1.0) -> WholeJob:
     """A text whose sentences have so many phonemes."""
     job = make(WholeJob, request(speed=speed))
-    job.prepare(lambda text, language: ([[0] * length for length in lengths], []))
+    job.prepare(Reader(lengths))
     return job
 
 
@@ -57,7 +69,7 @@ def test_a_text_is_read_before_it_is_spoken_and_others_are_read_while_a_batch_ha
     for job, lengths in ((first, [5, 5]), (second, [5, 5])):
         kind, what = scheduler.take(wait=False)
         assert (kind, what) == ("prepare", [job])
-        job.prepare(lambda text, language, lengths=lengths: ([[0] * n for n in lengths], []))
+        job.prepare(Reader(lengths))
         scheduler.give_back(job)
     kind, places = scheduler.take(wait=False)
     assert kind == "batch" and places == [(first, 0), (first, 1), (second, 0), (second, 1)]

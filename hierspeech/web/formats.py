@@ -1,13 +1,15 @@
-"""Samples into the bytes of a response: wav and pcm by hand, mp3, opus, aac and flac by FFmpeg's encoders (PyAV).
+"""Samples into the bytes of a response: wav and pcm as scripts write them, mp3, opus, aac and flac by FFmpeg's encoders (PyAV).
 
 PyAV, since it writes every format from front to back: libsndfile holds Ogg-Opus back for a second, returns to the head of
 mp3 and flac files, which a response cannot, and knows no AAC. Shapes: T samples.
 """
 
 import io
-import struct
 
 import numpy as np
+
+from hierspeech.pipelines.output import SYNTHETIC
+from hierspeech.pipelines.stream_files import wav_header
 
 MEDIA_TYPES = {
     "mp3": "audio/mpeg",
@@ -17,7 +19,6 @@ MEDIA_TYPES = {
     "wav": "audio/wav",
     "pcm": "audio/pcm",
 }
-NOTE = "Synthetic speech, made by hierspeech"  # into every format that can hold a comment
 # container, encoder, its sample format, bits per second (None: lossless), options of the container
 _FFMPEG = {
     "mp3": ("mp3", "libmp3lame", "fltp", 96_000, {}),
@@ -25,23 +26,11 @@ _FFMPEG = {
     "aac": ("adts", "aac", "fltp", 96_000, {}),
     "flac": ("flac", "flac", "s16", None, {}),
 }
-_UNKNOWN_BYTES = 0xFFFFFFFF  # what a WAV header says where the length is not known yet
 
 
 def to_pcm(wav: np.ndarray) -> np.ndarray:
     """wav float [T] -> int16 [T], the samples that `Speech.save` writes; what is beyond [-1, 1] is clipped."""
     return np.floor(np.asarray(wav, np.float32) * 32768).clip(-32768, 32767).astype("<i2")  # libsndfile's way
-
-
-def wav_head(sample_rate: int, n_samples: int | None = None) -> bytes:
-    """Head of a mono 16-bit WAV file with the note; None where the number of samples is not known yet."""
-    note = NOTE.encode() + b"\0" * (2 - len(NOTE) % 2)  # ends in a zero byte, and at an even one
-    info = b"INFO" + b"ICMT" + struct.pack("<I", len(note)) + note
-    chunks = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
-    chunks += b"LIST" + struct.pack("<I", len(info)) + info
-    n_bytes = _UNKNOWN_BYTES if n_samples is None else 2 * n_samples
-    size = _UNKNOWN_BYTES if n_samples is None else 4 + len(chunks) + 8 + n_bytes
-    return b"RIFF" + struct.pack("<I", size) + b"WAVE" + chunks + b"data" + struct.pack("<I", n_bytes)
 
 
 class _Pipe(io.RawIOBase):
@@ -69,7 +58,7 @@ class Encoder:
     def __init__(self, name: str, sample_rate: int):
         """Args: name: one of MEDIA_TYPES; sample_rate: in Hz."""
         self.name, self.sample_rate = name, sample_rate
-        self._head = wav_head(sample_rate) if name == "wav" else b""
+        self._head = wav_header(sample_rate, None) if name == "wav" else b""
         self._pipe = _Pipe()
         self._file = FFmpegFile(self._pipe, name, sample_rate) if name in _FFMPEG else None
 
@@ -94,7 +83,7 @@ def encode(wav: np.ndarray, sample_rate: int, name: str) -> bytes:
     if name == "pcm":
         return to_pcm(wav).tobytes()
     if name == "wav":
-        return wav_head(sample_rate, len(wav)) + to_pcm(wav).tobytes()
+        return wav_header(sample_rate, 2 * len(wav)) + to_pcm(wav).tobytes()
     target = io.BytesIO()  # it can seek, so the head is put right at the end
     file = FFmpegFile(target, name, sample_rate)
     file.write(wav)
@@ -110,7 +99,7 @@ class FFmpegFile:
 
         container, codec, self._format, bit_rate, options = _FFMPEG[name]
         self._file = av.open(target, "w", format=container, options=options | {"flush_packets": "1"})
-        self._file.metadata["comment"] = NOTE
+        self._file.metadata["comment"] = SYNTHETIC
         self._stream = self._file.add_stream(codec, rate=sample_rate)
         self._stream.codec_context.layout = "mono"
         self._stream.codec_context.format = self._format

@@ -5,12 +5,14 @@ A `Job` is shared by the event loop, which reads what it delivers, and by one wo
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from hierspeech.pipelines.output import Speech
+from hierspeech.pipelines.prosody import Delivery
 from hierspeech.pipelines.sentences import Sentence
 from hierspeech.pipelines.timings import Spoken
+from hierspeech.pipelines.tts import TextToSpeech
 from hierspeech.web.protocol import ConversionRequest, PromptRequest, SpeechRequest
 
 AHEAD = 4  # chunks of a stream (up to 6.4 s each) that may wait for a client to read them
@@ -49,6 +51,7 @@ class WholeJob(Job):
 
     sentences: list[Sentence]
     unknown: list[str]
+    delivery: Delivery
 
     def __init__(self, request: SpeechRequest):
         super().__init__(request)
@@ -56,11 +59,19 @@ class WholeJob(Job):
         self.pieces: list[Spoken | None] = []
         self.taken: list[bool] = []  # a worker speaks or spoke it
 
-    def prepare(self, encode: Callable[[str, str | None], tuple[list[Sentence], list[str]]]) -> None:
+    def prepare(self, tts: TextToSpeech) -> None:
         """Reads the text; ValueError where it cannot be spoken."""
-        self.sentences, self.unknown = encode(self.request.text, self.request.language)
+        options = self.request.options().fill_in(tts.voice)
+        self.sentences, self.unknown = tts.encode(self.request.text, options.language)
+        self.delivery = tts.delivery(self.request.prompt, options)
+        for sentence in self.sentences:
+            self.delivery.voice(sentence)  # it may ask for a second one, where there is none
         self.pieces, self.taken = [None] * len(self.sentences), [False] * len(self.sentences)
         self.prepared = True
+
+    def length(self, place: int) -> float:
+        """What a sentence takes, in phonemes of speed 1."""
+        return len(self.sentences[place]) / self.delivery.speed(self.sentences[place])
 
     @property
     def complete(self) -> bool:

@@ -5,9 +5,10 @@ task is cancelled, or an iterator that is closed, gives its place back and stops
 """
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
+from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech
 from hierspeech.pipelines.prompt import VoicePrompt
 
@@ -22,6 +23,20 @@ class SpeechRequest:
     speed: float = 1.0
     seed: int = 0
     sample_rate: int = 24000  # Hz of what comes back
+    pitch_shift: float = 0.0
+    pitch_range: float = 1.0
+    energy: float = 0.0
+    mix_with: VoicePrompt | None = None
+    mix: float | None = None
+
+    def options(self) -> SpeakingOptions:
+        """All but the text and the first voice, as the pipelines take it."""
+        own = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name in SpeakingOptions.__dataclass_fields__
+        }
+        return SpeakingOptions(**own, output_sample_rate=self.sample_rate)
 
 
 @dataclass(frozen=True)

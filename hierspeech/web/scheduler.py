@@ -142,7 +142,7 @@ class Scheduler:
             return self._begin("prepare", unread[0])
         if not places:
             return None
-        lengths = [len(job.sentences[place]) / job.request.speed for job, place in places]
+        lengths = [job.length(place) for job, place in places]
         bucket = next(bucket for bucket in make_buckets(lengths, self.max_batch) if 0 in bucket)
         # the oldest first; the longest is alone where it fills a batch
         chosen, room = [], self.max_batch * MEAN_LENGTH

@@ -58,6 +58,11 @@ class SpeechBody(BaseModel):
     instructions: str | None = Field(None, description="Ignored, which a header says.")
     seed: Seed | None = Field(None, description="Equal seeds give equal speech.")
     language: str | None = Field(None, max_length=40, description="en-us or any espeak language.")
+    pitch_shift: float = Field(0.0, ge=-12, le=12, allow_inf_nan=False, description="Semitones.")
+    pitch_range: float = Field(1.0, ge=0, le=3, allow_inf_nan=False, description="0 is monotonous.")
+    energy: float = Field(0.0, ge=-20, le=20, allow_inf_nan=False, description="dB above the level.")
+    mix_with: str | None = Field(None, description="A second voice, which is mixed in.")
+    mix: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Its share.")
     timestamps: bool = Field(False, description="Words with their times, as events; only with sse.")
 
 
@@ -79,7 +84,13 @@ def speech_routes(context: Context) -> APIRouter:
         name = body.voice if isinstance(body.voice, str) else body.voice.id
         prompt = context.voices.prompt(name, request.state.owner)
         seed = fresh_seed() if body.seed is None else body.seed
-        wanted = SpeechRequest(body.input, prompt, body.language, body.speed, seed, settings.sample_rate)
+        second = None
+        if body.mix_with is not None:
+            second = context.voices.prompt(body.mix_with, request.state.owner)
+        wanted = SpeechRequest(
+            body.input, prompt, body.language, body.speed, seed, settings.sample_rate,
+            body.pitch_shift, body.pitch_range, body.energy, second, body.mix,
+        )  # fmt: skip
         headers = sound_headers(settings.sample_rate, seed)
         if body.instructions:
             headers["X-Ignored"] = "instructions"

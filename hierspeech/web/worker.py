@@ -85,19 +85,12 @@ class Worker:
         self.scheduler.finish(job)
 
     def _prepare(self, job: WholeJob) -> None:
-        job.prepare(self.tts.encode)
+        job.prepare(self.tts)
 
     def _next_chunk(self, job: StreamJob) -> None:
         request = job.request
         if job.chunks is None:
-            job.chunks = self.tts.stream(
-                request.text,
-                request.prompt,
-                request.language,
-                request.speed,
-                seed=request.seed,
-                output_sample_rate=request.sample_rate,
-            )
+            job.chunks = self.tts.stream(request.text, request.prompt, **vars(request.options()))
         chunk = next(job.chunks, None)
         if chunk is None:
             job.deliver("end")
@@ -121,36 +114,20 @@ class Worker:
             if not self.scheduler.spoken(job, place, piece) or job.done:
                 continue
             try:
-                job.deliver("item", self._put_together(job))
+                speech = self.tts.put_together(job.pieces, job.sentences, job.delivery, job.unknown)
+                job.deliver("item", speech)
                 self.scheduler.finish(job)
             except Exception as error:
                 self._fail(job, error)
 
     def _speak_rows(self, places: list[tuple[WholeJob, int]]) -> list[Spoken]:
         rows = [
-            Row(
-                job.sentences[place],
-                job.request.prompt,
-                job.request.speed,
-                piece_generator(job.request.seed, place),
-            )
+            Row(job.sentences[place], job.delivery, piece_generator(job.request.seed, place))
             for job, place in places
         ]
         self.tally.batches += 1
         self.tally.sentences += len(rows)
         return speak_rows(self.tts, rows, self._options.noise_scale, self._options.noise_scale_vc)
-
-    def _put_together(self, job: WholeJob):
-        request = job.request
-        return self.tts.put_together(
-            job.pieces,
-            job.sentences,
-            request.speed,
-            request.sample_rate,
-            self._options.level,
-            request.prompt.peak,
-            job.unknown,
-        )
 
     def _single(self, job: SingleJob) -> None:
         request = job.request
