@@ -10,6 +10,8 @@ from headless import find_browser
 from page_browser import Site
 from page_stub import RATE, Stub, sound_of
 
+from hierspeech.pipelines.output import SYNTHETIC
+
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium here")
 TEXT = "One two three four five."
 
@@ -207,7 +209,7 @@ def test_downloads(stub, site, tmp_path):
     assert rate == RATE
     assert (wav == sound_of(TEXT)).all(), "the file is what was streamed, to the bit"
     with soundfile.SoundFile(path) as file:
-        assert file.copy_metadata()["comment"] == "Synthetic speech, made by hierspeech."
+        assert file.copy_metadata()["comment"] == SYNTHETIC
     path = site.download("[data-format=opus]", tmp_path)
     assert path.name == "one-two-three-four-five.opus"
     assert path.read_bytes().startswith(b"opus of ")
