@@ -32,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
 def work(arguments: argparse.Namespace) -> None:
     """Converts as the arguments say; ValueError with one sentence where they cannot be followed."""
     spear = spear_command.wants_spear(arguments)
+    if spear and isinstance(arguments.ref, list):
+        raise ValueError("--ref: expected one reference with --mode spear.")
     check_input(arguments.source)
     if arguments.stream:
         check_stream_output(arguments.out, arguments.stream, arguments.source, arguments.ref)

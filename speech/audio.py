@@ -114,6 +114,15 @@ def count_samples(path: str | os.PathLike, sample_rate: int) -> int:
     return round(frames * sample_rate / own_rate)
 
 
+def read_note(path: str | os.PathLike) -> str | None:
+    """The comment in a sound file's metadata; None where there is none, or no such file."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            return file.comment or None
+    except (soundfile.LibsndfileError, OSError, TypeError):
+        return None
+
+
 def audio_seconds(path: str | os.PathLike) -> float:
     """Length of a sound file as its header says it; AudioError where there is none, or where it cannot be so long."""
     frames, rate = read_length(path)
@@ -142,10 +151,10 @@ def check_writable(path: str | os.PathLike) -> Path:
     return path
 
 
-def save_audio(path: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> None:
+def save_audio(path: str | os.PathLike, wav: np.ndarray, sample_rate: int, note: str | None = None) -> None:
     """Writes wav [T] as 16-bit WAV or FLAC, or OGG, by the name's ending; the file appears whole or not at all.
 
-    Samples beyond [-1, 1] are clipped, as 16 bits demand: see `set_loudness`. Raises AudioError for samples that
+    Samples beyond [-1, 1] are clipped, as 16 bits demand: see `set_loudness`. `note` is the file's comment. Raises AudioError for samples that
     are not finite, an empty wav, or a place that cannot be written.
     """
     path = check_writable(path)
@@ -153,11 +162,16 @@ def save_audio(path: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> No
     if wav.ndim != 1 or len(wav) == 0:
         raise AudioError(f"{path}: expected a wav of shape [T] with T > 0, got {list(wav.shape)}.")
     save_blocks(
-        path, (wav[start : start + BLOCK_SAMPLES] for start in range(0, len(wav), BLOCK_SAMPLES)), sample_rate
+        path,
+        (wav[start : start + BLOCK_SAMPLES] for start in range(0, len(wav), BLOCK_SAMPLES)),
+        sample_rate,
+        note,
     )
 
 
-def save_blocks(path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_rate: int) -> None:
+def save_blocks(
+    path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_rate: int, note: str | None = None
+) -> None:
     """`save_audio` of a wav that comes in blocks [T], of at most BLOCK_SAMPLES each, so that it never is in memory whole."""
     path = check_writable(path)
     form, subtype = WRITABLE[path.suffix.lower()]
@@ -165,6 +179,8 @@ def save_blocks(path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_ra
     written = 0
     try:
         with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype, format=form) as file:
+            if note is not None:  # before the samples: behind them, a WAV reader may not look for it
+                file.comment = note
             for block in blocks:  # the Vorbis encoder overflows its stack on long arrays
                 if not np.isfinite(block).all():
                     raise AudioError(f"{path}: the samples to write are not all finite numbers.")

@@ -20,11 +20,13 @@ def find_browser() -> str | None:
 class Page:
     """A page in a browser of its own: `with Page(path) as page: page.run("document.title")`.
 
-    `problems` lists console errors, exceptions and requests to anywhere but the page itself.
+    `path` is a file, or the URL of a server's page; `flags` are more of Chromium's. `problems` lists console errors,
+    exceptions and requests to anywhere but the page itself (of a server: its address).
     """
 
-    def __init__(self, path: Path, width: int = 1400, height: int = 1000):
-        self.path, self.size, self.problems, self._number, self._rest = path, (width, height), [], 0, b""
+    def __init__(self, path: Path | str, width: int = 1400, height: int = 1000, flags: tuple[str, ...] = ()):
+        self.address = path if isinstance(path, str) else path.resolve().as_uri()
+        self.size, self.flags, self.problems, self._number, self._rest = (width, height), flags, [], 0, b""
 
     def __enter__(self) -> "Page":
         self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -37,7 +39,7 @@ class Page:
             "--disable-dev-shm-usage",
         ]
         command += ["--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={self.profile.name}"]
-        command += [f"--window-size={self.size[0]},{self.size[1]}", "about:blank"]
+        command += [f"--window-size={self.size[0]},{self.size[1]}", *self.flags, "about:blank"]
         script = 'exec 3<&"$0" 4>&"$1"; shift; exec "$@"'  # the browser reads from 3 and writes to 4
         self.process = subprocess.Popen(
             ["bash", "-c", script, str(reading[0]), str(writing[1]), *command],
@@ -53,7 +55,7 @@ class Page:
             self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.send(f"{domain}.enable")
-            self.send("Page.navigate", url=self.path.resolve().as_uri())
+            self.send("Page.navigate", url=self.address)
             end = time.monotonic() + 60
             while self.run("document.readyState") != "complete":
                 assert time.monotonic() < end, "the page does not load"
@@ -103,7 +105,7 @@ class Page:
             self.problems.append(values["entry"])
         elif method == "Network.requestWillBeSent":
             url = values["request"]["url"]
-            if not url.startswith(("data:", "blob:", self.path.resolve().as_uri())):
+            if not url.startswith(("data:", "blob:", self.address)):
                 self.problems.append(f"asks for {url}")
 
     def run(self, script: str):

@@ -20,6 +20,7 @@ from hierspeech.pipelines.long_text import speak_to_file
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.partial import Partial
 from hierspeech.pipelines.progress_bar import ProgressBar, clock
+from hierspeech.pipelines.timings import Spoken
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "Chapter one\n\nHello, world. How are you? I am well.\n\n* * *\n\nAnd you? Good bye, all of you."
@@ -177,7 +178,7 @@ def test_foreign_folders_and_busy_ones_are_refused(tts, prompt, tmp_path):
 
 def test_memory_does_not_grow_with_the_text(tts, prompt, tmp_path, monkeypatch):
     wav = recording(5.0)
-    monkeypatch.setattr(tts, "speak", lambda *arguments: wav, raising=False)
+    monkeypatch.setattr(tts, "speak_piece", lambda *arguments: Spoken(wav, [250]), raising=False)
     monkeypatch.setattr(tts, "encode", lambda text, language: (tts_sentences[: int(text)], []))
     tts_sentences = TextToSpeech.encode(tts, "Hello.")[0] * 100
     peaks = []

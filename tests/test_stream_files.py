@@ -13,8 +13,13 @@ from tiny_voice import build_voice, recording
 
 import convert
 import infer
-from hierspeech.pipelines.output import Speech
-from hierspeech.pipelines.stream_files import check_stream_output, wav_header, write_stream
+from hierspeech.pipelines.output import SYNTHETIC, Speech
+from hierspeech.pipelines.stream_files import (
+    HEADER_BYTES,
+    check_stream_output,
+    wav_header,
+    write_stream,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "Hello there. This is the second sentence, and it is longer than the first one. Then comes a third."
@@ -50,8 +55,8 @@ def test_infer_streams_to_a_file_and_to_a_pipe_alike(voice, reference, tmp_path)
 
     piped = run_script("infer.py", *options(voice, reference), "--text", TEXT, "--stream", "--out", "-")
     assert piped.returncode == 0 and b"16000 Hz" in piped.stderr
-    assert piped.stdout[:44] == wav_header(16000, None)
-    assert np.array_equal(np.frombuffer(piped.stdout[44:], "<i2"), wav)
+    assert piped.stdout[:HEADER_BYTES] == wav_header(16000, None)
+    assert np.array_equal(np.frombuffer(piped.stdout[HEADER_BYTES:], "<i2"), wav)
     assert soundfile.read(io.BytesIO(piped.stdout), dtype="int16")[0].shape == wav.shape
 
 
@@ -152,5 +157,10 @@ def test_a_terminal_gets_no_samples(monkeypatch):
 
 
 def test_the_header_is_that_of_libsndfile(tmp_path):
+    header = wav_header(24000, 200)
     soundfile.write(tmp_path / "a.wav", np.zeros(100, np.int16), 24000)
-    assert wav_header(24000, 200) == (tmp_path / "a.wav").read_bytes()[:44]
+    plain = (tmp_path / "a.wav").read_bytes()
+    assert header[8:36] + header[-8:] == plain[8:44]  # but for the note between them
+    (tmp_path / "b.wav").write_bytes(header + plain[44:])
+    with soundfile.SoundFile(tmp_path / "b.wav") as file:
+        assert file.comment == SYNTHETIC and (len(file), file.samplerate) == (100, 24000)

@@ -4,7 +4,13 @@ import hashlib
 
 import torch
 
-SPEEDS = (0.25, 4.0)
+from speech.text.marks import LIMITS
+
+SPEEDS = LIMITS["speed"]
+PITCH_SHIFTS = LIMITS["pitch"]  # semitones
+PITCH_RANGES = LIMITS["range"]
+ENERGIES = LIMITS["energy"]  # dB
+SHARES = LIMITS["mix"]
 NOISE_SCALES = (0.0, 2.0)
 DENOISE_RATIOS = (0.0, 1.0)
 

@@ -11,11 +11,11 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from hierspeech.pipelines.batches import BatchItem, speak_items
+from hierspeech.pipelines.batches import OWN, BatchItem, speak_items
 from hierspeech.pipelines.fingerprints import (
     ReferenceFingerprints,
     fingerprint_program,
@@ -27,8 +27,9 @@ from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.tts import TextToSpeech
 from speech.audio import check_writable
 
-COLUMNS = ("text", "ref", "out", "language", "speed", "seed")
+COLUMNS = ("text", "ref", "out", "language", "speed", "seed", "pitch_shift", "pitch_range", "energy")
 NEEDED = ("text", "out")
+NUMBERS = ("speed", "seed", "pitch_shift", "pitch_range", "energy")
 
 
 @dataclass
@@ -54,7 +55,7 @@ class BatchReport:
 def speak_table(
     tts: TextToSpeech,
     table: str | os.PathLike,
-    reference: str | None = None,
+    reference: str | list[str] | None = None,
     options: SpeakingOptions | None = None,
     batch_size: int = 8,
     progress: Callable[[str, int, int], None] | None = None,
@@ -196,7 +197,8 @@ def _understand(line: int, values: dict[str, Any]) -> TableRow:
         if not isinstance(values.get(name, ""), str):
             return TableRow(line, None, error=f"{name} {values[name]!r}: expected a text.")
     numbers: dict[str, Any] = {}
-    for name, kind, wanted in (("speed", float, "a number"), ("seed", int, "a whole number")):
+    for name in NUMBERS:
+        kind, wanted = (int, "a whole number") if name == "seed" else (float, "a number")
         if name in values:
             try:
                 numbers[name] = kind(str(values[name]))
@@ -209,7 +211,7 @@ def _understand(line: int, values: dict[str, Any]) -> TableRow:
 def _check(
     tts: TextToSpeech,
     row: TableRow,
-    reference: str | None,
+    reference: str | list[str] | None,
     options: SpeakingOptions,
     taken: dict[Path, int],
     fingerprint: ReferenceFingerprints,
@@ -223,11 +225,12 @@ def _check(
     place = check_writable(row.out).absolute()
     if place in taken:
         raise ValueError(f"{row.out}: line {taken[place]} writes this file already.")
-    if place.exists() and item.reference and Path(item.reference).exists() and place.samefile(item.reference):
+    references = item.reference if isinstance(item.reference, list) else [item.reference]
+    if place.exists() and any(one and Path(one).exists() and place.samefile(one) for one in references):
         raise ValueError(f"{row.out}: the output would replace the reference.")
-    own = {name: getattr(item, name) for name in ("language", "speed", "seed")}
+    own = {name: getattr(item, name) for name in OWN}
     chosen = replace(options, **{name: value for name, value in own.items() if value is not None})
-    made_of = asdict(chosen.fill_in(tts.voice)) | {
+    made_of = chosen.fill_in(tts.voice).facts(tts.voice) | {
         "text": fingerprint_text(item.text),
         "reference": fingerprint(item.reference),
     }

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,9 @@ from hierspeech.pipelines.fingerprints import ReferenceFingerprints
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.prosody import Delivery, contour, gains, mark_text, shape_pitch
 from hierspeech.pipelines.sentences import NEUTRAL_PITCH, Sentence
+from hierspeech.pipelines.timings import Spoken
 from hierspeech.pipelines.tts import TextToSpeech, clip_pitch
 from speech.masks import lengths_to_mask
 
@@ -37,6 +38,19 @@ class BatchItem:
     language: str | None = None
     speed: float | None = None
     seed: int | None = None
+    pitch_shift: float | None = None
+    pitch_range: float | None = None
+    energy: float | None = None
+
+
+OWN = (
+    "language",
+    "speed",
+    "seed",
+    "pitch_shift",
+    "pitch_range",
+    "energy",
+)  # of an item, besides text and reference
 
 
 @dataclass
@@ -55,9 +69,8 @@ class _Work:
     index: int
     sentences: list[Sentence] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    prompt: VoicePrompt | None = None
-    options: SpeakingOptions | None = None
-    pieces: list[np.ndarray | None] = field(default_factory=list)
+    delivery: Delivery | None = None
+    pieces: list[Spoken | None] = field(default_factory=list)
     error: str | None = None
 
 
@@ -66,8 +79,7 @@ class Row:
     """One sentence of a batch."""
 
     sentence: Sequence[int]
-    prompt: VoicePrompt
-    speed: float
+    delivery: Delivery
     generator: torch.Generator
 
 
@@ -93,6 +105,9 @@ def speak_items(
         raise ValueError(f"batch size {batch_size}: expected a positive whole number.")
     tts.voice.speechsr(options.output_sample_rate)  # if it is broken, that is said before anything is spoken
     prompts: dict[str, VoicePrompt] = {}
+    if options.mix_with is not None:  # listened to once, too
+        second = as_prompt(options.mix_with, tts.voice, denoise_ratio=options.denoise_ratio)
+        options = replace(options, mix_with=second)
     fingerprint = ReferenceFingerprints(tts.voice)
     window: list[_Work] = []
     for index, item in enumerate(items):
@@ -115,15 +130,18 @@ def _prepare(
     work = _Work(index)
     try:
         item = as_item(item)
-        own = {name: getattr(item, name) for name in ("language", "speed", "seed")}
-        work.options = replace(options, **{k: v for k, v in own.items() if v is not None}).fill_in(tts.voice)
-        work.sentences, work.unknown = tts.encode(item.text, work.options.language)
+        own = {name: getattr(item, name) for name in OWN}
+        chosen = replace(options, **{k: v for k, v in own.items() if v is not None}).fill_in(tts.voice)
+        text = mark_text(item.text, chosen.mix)
+        work.sentences, work.unknown = tts.encode(text, chosen.language)
         reference = fingerprint(item.reference)
         if reference not in prompts:
             ratio = options.denoise_ratio
             prompts[reference] = as_prompt(item.reference, tts.voice, denoise_ratio=ratio)
-        work.prompt = prompts[reference]
-        check_level(options.level, work.prompt.peak)
+        check_level(options.level, prompts[reference].peak)
+        work.delivery = Delivery(prompts[reference], chosen, options.mix_with)
+        for sentence in work.sentences:
+            work.delivery.voice(sentence)
         work.pieces = [None] * len(work.sentences)
     except (ValueError, OSError) as error:
         work.error, work.sentences = " ".join(str(error).split()), []
@@ -149,14 +167,16 @@ def _finish_window(
 ) -> Iterator[BatchResult]:
     """Speaks the sentences of some items, and puts each item together."""
     places = [(work, place) for work in window for place in range(len(work.sentences))]
-    lengths = [len(work.sentences[place]) / work.options.speed for work, place in places]
+    lengths = [
+        len(work.sentences[place]) / work.delivery.speed(work.sentences[place]) for work, place in places
+    ]
     for bucket in make_buckets(lengths, batch_size):
         rows = [_row(*places[number]) for number in bucket]
-        options = places[bucket[0]][0].options  # noise scales are those of the whole batch
-        wavs = speak_rows(tts, rows, options.noise_scale, options.noise_scale_vc)
-        for number, wav in zip(bucket, wavs, strict=True):
+        options = places[bucket[0]][0].delivery.options  # noise scales are those of the whole batch
+        pieces = speak_rows(tts, rows, options.noise_scale, options.noise_scale_vc)
+        for number, piece in zip(bucket, pieces, strict=True):
             work, place = places[number]
-            work.pieces[place] = wav
+            work.pieces[place] = piece
     for work in window:
         yield _result(tts, work)
         if progress:
@@ -164,23 +184,15 @@ def _finish_window(
 
 
 def _row(work: _Work, place: int) -> Row:
-    seed = pick_seed(work.options.seed)
-    return Row(work.sentences[place], work.prompt, work.options.speed, piece_generator(seed, place))
+    seed = pick_seed(work.delivery.options.seed)
+    return Row(work.sentences[place], work.delivery, piece_generator(seed, place))
 
 
 def _result(tts: TextToSpeech, work: _Work) -> BatchResult:
     if work.error is not None:
         return BatchResult(work.index, None, work.error)
     try:
-        speech = tts.put_together(
-            work.pieces,
-            work.sentences,
-            work.options.speed,
-            work.options.output_sample_rate,
-            work.options.level,
-            work.prompt.peak,
-            work.unknown,
-        )
+        speech = tts.put_together(work.pieces, work.sentences, work.delivery, work.unknown)
     except ValueError as error:  # samples that are not finite
         return BatchResult(work.index, None, str(error))
     work.pieces = []
@@ -207,39 +219,47 @@ def make_buckets(lengths: list[float], batch_size: int) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def speak_rows(
-    tts: TextToSpeech, rows: list[Row], noise_scale: float, noise_scale_vc: float
-) -> list[np.ndarray]:
-    """`TextToSpeech.speak` of several sentences at once: the wav [T] of each."""
+def speak_rows(tts: TextToSpeech, rows: list[Row], noise_scale: float, noise_scale_vc: float) -> list[Spoken]:
+    """`TextToSpeech.speak` of several sentences at once."""
     voice, device = tts.voice, tts.voice.device
     lengths = torch.tensor([len(row.sentence) for row in rows])
     languages = [getattr(row.sentence, "languages", None) for row in rows]
-    pitches = [
-        (row.prompt.log_f0_mean, row.prompt.log_f0_std) if row.prompt.has_pitch else NEUTRAL_PITCH
-        for row in rows
-    ]
+    prompts = [row.delivery.voice(row.sentence) for row in rows]
+    pitches = [(p.log_f0_mean, p.log_f0_std) if p.has_pitch else NEUTRAL_PITCH for p in prompts]
     generators = [row.generator for row in rows]
     out = voice.ttv.infer(
         _pad([row.sentence for row in rows]).to(device),
-        torch.cat([row.prompt.ttv_style for row in rows]).to(device),
+        torch.cat([prompt.ttv_style for prompt in prompts]).to(device),
         lengths_to_mask(lengths).to(device),
         noise_scale=noise_scale,
-        length_scale=torch.tensor([1.0 / row.speed for row in rows], device=device),
+        length_scale=torch.tensor([1.0 / row.delivery.speed(row.sentence) for row in rows], device=device),
         pitch=torch.tensor(pitches, device=device),
         generator=generators,
         language_ids=None if languages[0] is None else _pad(languages).to(device),
     )
+    floor_hz, hop = voice.description.f0_floor_hz, voice.audio.hop_length
+    log_f0, asked = clip_pitch(out.log_f0, floor_hz), []
+    durations = [row[: len(own.sentence)] for row, own in zip(out.durations.tolist(), rows, strict=True)]
+    for place, row in enumerate(rows):
+        n_frames, options = int(out.frame_mask[place].sum()), row.delivery.options
+        source = getattr(row.sentence, "source", None)
+        asked.append(contour(source, durations[place], n_frames, options.pitch_shift, options.pitch_range))
+        own = log_f0[place : place + 1, :, : 4 * n_frames]
+        log_f0[place, :, : 4 * n_frames] = shape_pitch(own, asked[-1], prompts[place], floor_hz)[0]
     wav = voice.synthesizer.infer(
         out.semantic,
-        clip_pitch(out.log_f0, voice.description.f0_floor_hz),
-        torch.cat([row.prompt.synthesizer_style for row in rows]).to(device),
+        log_f0,
+        torch.cat([prompt.synthesizer_style for prompt in prompts]).to(device),
         out.frame_mask,
         noise_scale=noise_scale_vc,
         generator=generators,
     )
-    hop = wav.shape[-1] // out.frame_mask.shape[1]
-    samples = (out.frame_mask.sum(1) * hop).tolist()
-    return [row[0, :length].float().cpu().numpy().copy() for row, length in zip(wav, samples, strict=True)]
+    spoken = []
+    for place, row in enumerate(wav):
+        own = row[0, : int(out.frame_mask[place].sum()) * hop].float().cpu().numpy().copy()
+        loud = gains(asked[place], hop)
+        spoken.append(Spoken(own if loud is None else own * loud, durations[place]))
+    return spoken
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> Tensor:

@@ -22,6 +22,15 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} (see --help).")
 
 
+class References(argparse.Action):
+    """An option whose value is a text when it is given once, and a list when it is given more often."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        before = getattr(namespace, self.dest)
+        several = [] if before is None else [before] if isinstance(before, str) else before
+        setattr(namespace, self.dest, [*several, values] if several else values)
+
+
 def run(
     parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: list[str] | None
 ) -> int:
@@ -49,7 +58,8 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
         parser.add_argument(
             "--ref",
             metavar="FILE|NAME",
-            help="whose voice: a recording, or a saved prompt's name (default: the first)",
+            action=References,
+            help="whose voice: a recording, or a saved prompt's name (default: the first); of several the average",
         )
         parser.add_argument(
             "--noise-scale", type=float, help="0 even, 0.333 robust, 0.667 lively (default: the voice's)"
@@ -91,12 +101,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_paths(output: str, *inputs: str | None) -> None:
+def check_paths(output: str, *inputs: str | list[str] | None) -> None:
     """Refuses an unwritable output, and one that would replace an input, before any work is done for it."""
     from speech.audio import check_writable
 
     path = check_writable(output)
-    for name in inputs:
+    for name in (one for given in inputs for one in (given if isinstance(given, list) else [given])):
         if name is not None and path.exists() and Path(name).exists() and path.samefile(name):
             raise ValueError(f"{output}: the output would replace the input.")
 

@@ -5,6 +5,7 @@ Shapes: T samples, N frames at 50 Hz, F = 4N pitch frames at 200 Hz.
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,7 +84,8 @@ class VoiceConversion(Pipeline):
             pieces.append(piece if published and done == len(bounds) else piece[: stop - start])
             if progress:
                 progress(done, len(bounds))
-        return finish(np.concatenate(pieces), voice, output_sample_rate, level, prompt.peak, len(wav))
+        speech = finish(np.concatenate(pieces), voice, output_sample_rate, level, prompt.peak, len(wav))
+        return replace(speech, audio=self.mark(speech.audio, speech.sample_rate))
 
     @torch.inference_mode()
     def convert(
@@ -138,7 +140,7 @@ class VoiceConversion(Pipeline):
         check_level(level, prompt.peak)
         pieces = self._decodable(reader, prompt, noise_scale, make_generator(seed))
         style = prompt.synthesizer_style.to(voice.device)
-        return speak_pieces(pieces, voice, style, output_sample_rate, level, prompt.peak)
+        return self.mark_stream(speak_pieces(pieces, voice, style, output_sample_rate, level, prompt.peak))
 
     @torch.inference_mode()
     def _decodable(

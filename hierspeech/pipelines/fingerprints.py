@@ -30,6 +30,8 @@ def fingerprint_voice(voice: Voice) -> str:
 
 def fingerprint_reference(reference: Reference, voice: Voice) -> str:
     """Of what a reference holds, wherever it lies; AudioError where there is none."""
+    if isinstance(reference, list | tuple):
+        return fingerprint_text(" ".join(fingerprint_reference(one, voice) for one in reference))
     if isinstance(reference, VoicePrompt):
         styles = [reference.ttv_style, reference.synthesizer_style]
         numbers = torch.tensor([reference.log_f0_mean, reference.log_f0_std, reference.peak or 0.0])
@@ -50,6 +52,8 @@ class ReferenceFingerprints:
 
     def __call__(self, reference: Reference) -> str:
         """Of what a reference holds."""
+        if isinstance(reference, list | tuple):
+            return fingerprint_text(" ".join(map(self, reference)))
         if isinstance(reference, VoicePrompt | np.ndarray):
             return fingerprint_reference(reference, self.voice)
         key = None if reference is None else str(reference)

@@ -7,7 +7,7 @@ one sentence or chunk, besides the text.
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -22,15 +22,18 @@ from hierspeech.pipelines.fingerprints import (
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import (
     CHUNK_SAMPLES,
+    SYNTHETIC,
     change_rate_in_chunks,
     check_finite,
-    check_level,
     scaling,
 )
 from hierspeech.pipelines.partial import Partial
-from hierspeech.pipelines.pauses import fade, pause_samples
-from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.pauses import fade
+from hierspeech.pipelines.prompt import Reference
+from hierspeech.pipelines.prosody import Delivery, mark_text
 from hierspeech.pipelines.sentences import FADE_SECONDS, Sentence
+from hierspeech.pipelines.subtitles import check_timestamps, write_timestamps
+from hierspeech.pipelines.timings import Timings, time_sentences
 from hierspeech.pipelines.tts import TextToSpeech
 from hierspeech.pipelines.voice import Voice
 from speech.audio import BLOCK_SAMPLES, LEVEL_BLOCK, block_power, check_writable, save_blocks
@@ -56,6 +59,7 @@ def speak_to_file(
     options: SpeakingOptions | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
+    timestamps: str | os.PathLike | None = None,
 ) -> Written:
     """Speaks a text into a .wav, .flac or .ogg file.
 
@@ -65,23 +69,25 @@ def speak_to_file(
         options: how to speak; equal seeds give equal files.
         progress: called with ("sentence" or "chunk", done, in all), first with what was done before.
         say: told in a sentence that an earlier run is gone on with, or why it is not.
+        timestamps: a .srt, .vtt, .TextGrid or .json file that says when the words are heard.
     Raises:
         ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
         KeyboardInterrupt: with a sentence about what was done.
     """
     voice, path = tts.voice, check_writable(path)
+    if timestamps is not None:
+        check_timestamps(str(timestamps), str(path))
     say = say or (lambda sentence: None)
     options = (options or SpeakingOptions()).fill_in(voice)
     voice.speechsr(options.output_sample_rate)  # if it is broken, that is said before the text is spoken
-    sentences, unknown = tts.encode(text, options.language)
-    made_of = asdict(options) | {
+    sentences, unknown = tts.encode(mark_text(text, options.mix), options.language)
+    made_of = options.facts(voice) | {
         "text": fingerprint_text(text),
         "reference": fingerprint_reference(reference, voice),
         "voice": fingerprint_voice(voice),
         "program": fingerprint_program(voice),
     }
-    prompt = as_prompt(reference, voice, denoise_ratio=options.denoise_ratio)
-    check_level(options.level, prompt.peak)
+    delivery = tts.delivery(reference, options)
     with Partial(path, made_of) as partial:
         resumed = partial.count("spoken")
         if partial.changed:
@@ -89,12 +95,12 @@ def speak_to_file(
         elif resumed:
             say(f"going on after sentence {resumed} of {len(sentences)} ({partial.folder}).")
         try:
-            _speak(tts, sentences, prompt, options, partial, progress)
+            _speak(tts, sentences, delivery, partial, progress)
             track = "spoken"
             if options.output_sample_rate != voice.sample_rate:
                 _change_rate(voice, options.output_sample_rate, partial, progress)
                 track = "finished"
-            _write(path, partial, track, options, prompt.peak)
+            _write(path, partial, track, options, delivery.prompt.peak, tts)
         except KeyboardInterrupt as stop:
             done = partial.count("spoken")
             raise KeyboardInterrupt(
@@ -103,16 +109,17 @@ def speak_to_file(
                 if done
                 else "interrupted, nothing written."
             ) from stop
-        samples = partial.samples(track)
+        seconds = partial.samples(track) / options.output_sample_rate
+        if timestamps is not None:
+            write_timestamps(timestamps, _timings(tts, sentences, partial), text, seconds)
         partial.remove()
-    return Written(samples / options.output_sample_rate, options.output_sample_rate, unknown, resumed)
+    return Written(seconds, options.output_sample_rate, unknown, resumed)
 
 
 def _speak(
     tts: TextToSpeech,
     sentences: list[Sentence],
-    prompt: VoicePrompt,
-    options: SpeakingOptions,
+    delivery: Delivery,
     partial: Partial,
     progress: Progress | None,
 ) -> None:
@@ -125,21 +132,21 @@ def _speak(
         progress("sentence", first, len(sentences))
     for index in range(first, len(sentences)):
         sentence = sentences[index]
-        wav = tts.speak(
-            sentence,
-            prompt,
-            options.speed,
-            options.noise_scale,
-            piece_generator(options.seed, index),
-            options.noise_scale_vc,
-        )
-        check_finite(wav, voice)
-        wav = fade(wav, int(FADE_SECONDS * rate), index > 0 or fade_ends, index < last or fade_ends)
+        piece = tts.speak_piece(sentence, delivery, piece_generator(delivery.options.seed, index))
+        check_finite(piece.wav, voice)
+        wav = fade(piece.wav, int(FADE_SECONDS * rate), index > 0 or fade_ends, index < last or fade_ends)
         if index < last:
-            wav = np.pad(wav, (0, pause_samples(sentence.border, options.speed, rate)))
-        partial.append("spoken", wav)
+            wav = np.pad(wav, (0, delivery.pause(sentence, rate)))
+        partial.append("spoken", wav, {"samples": len(wav), "durations": piece.durations})
         if progress:
             progress("sentence", index + 1, len(sentences))
+
+
+def _timings(tts: TextToSpeech, sentences: list[Sentence], partial: Partial) -> Timings:
+    """When the words of all sentences are heard, by what was noted when they were spoken."""
+    durations = [note["durations"] for note in partial.notes]
+    lengths = [note["samples"] for note in partial.notes]
+    return time_sentences(sentences, durations, lengths, tts.voice.sample_rate, tts.frame_seconds)
 
 
 def _change_rate(voice: Voice, output_sample_rate: int, partial: Partial, progress: Progress | None) -> None:
@@ -159,7 +166,12 @@ def _change_rate(voice: Voice, output_sample_rate: int, partial: Partial, progre
 
 
 def _write(
-    path: os.PathLike, partial: Partial, track: str, options: SpeakingOptions, prompt_peak: float | None
+    path: os.PathLike,
+    partial: Partial,
+    track: str,
+    options: SpeakingOptions,
+    prompt_peak: float | None,
+    tts: TextToSpeech,
 ) -> None:
     """All samples, levelled, into the file: once through them to know their level, and once to write them."""
     n_samples = partial.samples(track)
@@ -169,5 +181,6 @@ def _write(
     for wav in partial.blocks(track, at_once):
         highest = max(highest, np.abs(wav).max(initial=np.float32(0)))
         power.append(block_power(wav, block))
-    scale = scaling(highest, np.concatenate(power), options.level, prompt_peak)
-    save_blocks(path, map(scale, partial.blocks(track)), options.output_sample_rate)
+    scale = scaling(highest, np.concatenate(power), options.level, prompt_peak, options.energy)
+    rate = options.output_sample_rate
+    save_blocks(path, (tts.mark(scale(wav), rate) for wav in partial.blocks(track)), rate, SYNTHETIC)

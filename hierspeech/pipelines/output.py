@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from hierspeech.pipelines.timings import Timing
 from hierspeech.pipelines.voice import LEVELS, Voice
 from speech.audio import LEVEL_BLOCK, block_power, loudness_gain, resample_blocks, save_audio
 
@@ -21,6 +22,9 @@ CHUNK_SAMPLES = 160000  # super-resolution works on 10 s at a time, so that memo
 CONTEXT_SAMPLES = 4000
 
 
+SYNTHETIC = "Synthetic speech, made by hierspeech."  # in the metadata of every file of it; docs/consent.md
+
+
 @dataclass
 class Speech:
     """Spoken audio: float32 samples [T] within [-1, 1], and their rate in Hz."""
@@ -28,6 +32,11 @@ class Speech:
     audio: np.ndarray
     sample_rate: int
     unknown: list[str] = field(default_factory=list)  # symbols of the text that the voice cannot speak
+    # When the words of the text, as they are written, and their sounds are heard; nothing where no text was spoken. In a
+    # stream, the first chunk of a piece of text has all of its words, counted from the start of the stream.
+    words: list[Timing] = field(default_factory=list)
+    phonemes: list[Timing] = field(default_factory=list)
+    note: str | None = SYNTHETIC  # for the metadata of files
 
     @property
     def seconds(self) -> float:
@@ -36,7 +45,20 @@ class Speech:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a .wav, .flac or .ogg file, whole or not at all."""
-        save_audio(path, self.audio, self.sample_rate)
+        save_audio(path, self.audio, self.sample_rate, self.note)
+
+    def _repr_html_(self) -> str:
+        """A player for notebooks, whose words light up while they are heard."""
+        from hierspeech.pipelines.player import player_html
+
+        return player_html(self)
+
+    def save_timestamps(self, path: str | os.PathLike, text: str) -> None:
+        """Writes when the words of `text`, which was spoken, are heard: .srt, .vtt, .TextGrid or .json."""
+        from hierspeech.pipelines.subtitles import write_timestamps
+        from hierspeech.pipelines.timings import Timings
+
+        write_timestamps(path, Timings(self.words, self.phonemes), text, self.seconds)
 
 
 def check_output_rate(sample_rate: int) -> None:
@@ -72,8 +94,9 @@ def finish(
     prompt_peak: float | None = None,
     n_samples: int | None = None,
     unknown: list[str] | None = None,
+    energy_db: float = 0.0,
 ) -> Speech:
-    """The synthesizer's wav [T] -> Speech at the wanted rate and level.
+    """The synthesizer's wav [T] -> Speech at the wanted rate and level, `energy_db` above it where the peaks leave room.
 
     `n_samples` of the wav are kept, counted at the voice's rate (default: all). The rest is cut off at the new rate, so
     that super-resolution does not see an end where the synthesizer made none.
@@ -82,22 +105,28 @@ def finish(
     n_samples = len(wav) if n_samples is None else n_samples
     wav = change_rate(wav, voice, output_sample_rate)
     wav = wav[: round(n_samples * output_sample_rate / voice.sample_rate)]
-    return Speech(set_level(wav, level, prompt_peak), output_sample_rate, list(unknown or []))
+    return Speech(set_level(wav, level, prompt_peak, energy_db), output_sample_rate, list(unknown or []))
 
 
-def set_level(wav: np.ndarray, level: str, prompt_peak: float | None = None) -> np.ndarray:
+def set_level(
+    wav: np.ndarray, level: str, prompt_peak: float | None = None, energy_db: float = 0.0
+) -> np.ndarray:
     """Scales wav [T]; silence stays silence.
 
     "loudness" is -23 dB RMS with peaks under 0.95; "peak" makes the highest sample 0.999; "prompt" makes it that of the
-    reference, at most 1, since what lies above does not fit into a file.
+    reference, at most 1, since what lies above does not fit into a file. `energy_db` moves all of that.
     """
     check_level(level, prompt_peak)
     power = block_power(wav, max(1, min(len(wav), LEVEL_BLOCK))) if level == "loudness" else np.zeros(0)
-    return scaling(np.abs(wav).max(initial=np.float32(0)), power, level, prompt_peak)(wav)
+    return scaling(np.abs(wav).max(initial=np.float32(0)), power, level, prompt_peak, energy_db)(wav)
 
 
 def scaling(
-    highest: np.float32, power: np.ndarray, level: str, prompt_peak: float | None = None
+    highest: np.float32,
+    power: np.ndarray,
+    level: str,
+    prompt_peak: float | None = None,
+    energy_db: float = 0.0,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """What `set_level` does to a wav, for any part [T] of it, given what must be known of the whole.
 
@@ -108,10 +137,17 @@ def scaling(
     if highest == 0:
         return lambda wav: wav
     if level == "loudness":
-        gain = np.float32(loudness_gain(power, float(highest), RMS_DB, PEAK))
+        gain = np.float32(loudness_gain(power, float(highest), RMS_DB + energy_db, PEAK))
         return lambda wav: wav * gain
-    wanted = np.float32(FULL_PEAK if level == "peak" else min(prompt_peak, 1.0))
+    wanted = np.float32(peak_of(level, prompt_peak, energy_db))
     return lambda wav: wav / highest * wanted
+
+
+def peak_of(level: str, prompt_peak: float | None, energy_db: float = 0.0) -> float:
+    """The highest sample of the levels "peak" and "prompt"."""
+    full = FULL_PEAK if level == "peak" else 1.0
+    wanted = full if level == "peak" else prompt_peak
+    return min(wanted if energy_db == 0 else wanted * 10 ** (energy_db / 20), full)
 
 
 def change_rate(wav: np.ndarray, voice: Voice, output_sample_rate: int) -> np.ndarray:

@@ -21,6 +21,7 @@ import numpy as np
 from speech.audio import BLOCK_SAMPLES
 
 TRACKS = ("spoken", "finished")
+NOTES = "spoken.jsonl"  # a line for each piece of the track "spoken"
 SAMPLE_BYTES = 4  # float32
 
 
@@ -38,6 +39,7 @@ class Partial:
         self.changed: list[str] = []
         self._state: dict[str, list[int]] = {track: [0, 0] for track in TRACKS}
         self._files: dict[str, BinaryIO] = {}
+        self.notes: list[Any] = []  # of the pieces of "spoken", as they were appended
 
     def __enter__(self) -> "Partial":
         known = self.folder / "made_of.json"
@@ -62,6 +64,7 @@ class Partial:
                 self._state |= {track: state[track] for track in TRACKS if _is_count(state.get(track))}
             for track in TRACKS:
                 self._open(track)
+            self._open_notes()
         except OSError as error:
             self._close()
             raise ValueError(f"{self.folder}: cannot be written ({error.strerror or error}).") from error
@@ -83,8 +86,17 @@ class Partial:
         """How many samples they have together."""
         return self._state[track][1]
 
-    def append(self, track: str, wav: np.ndarray) -> None:
-        """Adds one piece or chunk, float32 [T], and counts it once it is safely there."""
+    def append(self, track: str, wav: np.ndarray, note: Any = None) -> None:
+        """Adds one piece or chunk, float32 [T], and counts it once it is safely there.
+
+        `note`: what is to be known of a piece of "spoken" besides, as JSON can say it.
+        """
+        if track == "spoken":
+            self.notes.append(note)
+            file = self._files[NOTES]
+            file.write(json.dumps(note).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         file = self._files[track]
         file.write(np.ascontiguousarray(wav, dtype="<f4").tobytes())
         file.flush()
@@ -124,6 +136,23 @@ class Partial:
         file.truncate(size)
         file.seek(size)
 
+    def _open_notes(self) -> None:
+        """Opens the notes behind the last one that counts; where they are not all there, the pieces begin anew."""
+        path, count = self.folder / NOTES, self.count("spoken")
+        lines = path.read_bytes().split(b"\n")[:count] if path.exists() else []
+        try:
+            self.notes = [json.loads(line) for line in lines]
+        except ValueError:
+            self.notes = []
+        if len(self.notes) < count:
+            self._state["spoken"], self.notes = [0, 0], []
+            self._files["spoken"].truncate(0)
+            self._files["spoken"].seek(0)
+        kept = b"".join(line + b"\n" for line in lines[: len(self.notes)])
+        file = self._files[NOTES] = open(path, "r+b" if path.exists() else "w+b")
+        file.truncate(len(kept))
+        file.seek(len(kept))
+
     def _path(self, track: str) -> Path:
         return self.folder / f"{track}.f32"
 
@@ -147,7 +176,7 @@ class Partial:
 
 def _is_ours(folder: Path) -> bool:
     """Whether a folder holds unfinished speech, or nothing."""
-    ours = {"lock", "made_of.json", "state.json", *(f"{track}.f32" for track in TRACKS)}
+    ours = {"lock", "made_of.json", "state.json", NOTES, *(f"{track}.f32" for track in TRACKS)}
     return all(path.name.removesuffix(".tmp") in ours for path in folder.iterdir())
 
 

@@ -4,14 +4,17 @@ Shapes: T samples, M mel bins, N frames at 50 Hz, C style channels.
 """
 
 import json
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from hierspeech.pipelines.arguments import DENOISE_RATIOS, check_range
+from hierspeech.pipelines.arguments import DENOISE_RATIOS, SHARES, check_range
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.voice import Voice
 from speech.audio import AudioError
@@ -80,6 +83,58 @@ class VoicePrompt:
             synthesizer_style = mix(voice.synthesizer.style_encoder(mel).float().cpu(), ratio)
         return cls(ttv_style.clone(), synthesizer_style.clone(), mean, std, prompt_tag(voice), peak)
 
+    @classmethod
+    def average(
+        cls, prompts: "Sequence[VoicePrompt]", weights: Sequence[float] | None = None
+    ) -> "VoicePrompt":
+        """One prompt of several: of one speaker, whose recordings then count together, or of several, whose voices mix.
+
+        Args:
+            prompts: made with the same voice, at least one.
+            weights: how much each counts, none negative and not all 0 (default: all the same).
+        Raises:
+            ValueError: no prompt, prompts of different voices, or other weights.
+        """
+        prompts = list(prompts)
+        if not prompts:
+            raise ValueError("no voice prompts to average: expected at least one.")
+        if (
+            len(
+                {(prompt.voice, prompt.ttv_style.shape, prompt.synthesizer_style.shape) for prompt in prompts}
+            )
+            > 1
+        ):
+            voices = ", ".join(dict.fromkeys(prompt.voice for prompt in prompts))
+            raise ValueError(f"voice prompts of {voices}: expected prompts of one voice to average.")
+        wanted = [1.0] * len(prompts) if weights is None else [float(weight) for weight in weights]
+        usable = all(math.isfinite(weight) and weight >= 0 for weight in wanted) and sum(wanted) > 0
+        if len(wanted) != len(prompts) or not usable:
+            raise ValueError(
+                f"weights {wanted} of {len(prompts)} prompts: expected one for each, none negative, not all 0."
+            )
+        parts = [(prompt, weight) for prompt, weight in zip(prompts, wanted, strict=True) if weight > 0]
+
+        def mean(pairs: list[tuple[Any, float]]) -> Any:
+            total = sum(weight for _, weight in pairs)
+            return sum((weight / total) * value for value, weight in pairs)
+
+        voiced = [(p, weight) for p, weight in parts if p.has_pitch]
+        peaks = [(p.peak, weight) for p, weight in parts if p.peak is not None]
+        return cls(
+            mean([(p.ttv_style, weight) for p, weight in parts]),
+            mean([(p.synthesizer_style, weight) for p, weight in parts]),
+            mean([(p.log_f0_mean, weight) for p, weight in voiced]) if voiced else 0.0,
+            mean([(p.log_f0_std, weight) for p, weight in voiced]) if voiced else 0.0,
+            prompts[0].voice,
+            mean(peaks) if len(peaks) == len(parts) else None,
+        )
+
+    @classmethod
+    def mix(cls, first: "VoicePrompt", second: "VoicePrompt", share: float) -> "VoicePrompt":
+        """A voice between two: `share` of the second, 0 to 1."""
+        check_range("mix", share, SHARES)
+        return cls.average([first, second], [1.0 - share, share])
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes the prompt as safetensors; the file appears whole or not at all."""
         from safetensors.torch import save_file
@@ -124,7 +179,8 @@ class VoicePrompt:
         return prompt
 
 
-Reference = VoicePrompt | np.ndarray | str | os.PathLike | None  # whatever `as_prompt` takes
+OneReference = VoicePrompt | np.ndarray | str | os.PathLike
+Reference = OneReference | Sequence[OneReference] | None  # whatever `as_prompt` takes
 
 
 def as_prompt(
@@ -136,9 +192,13 @@ def as_prompt(
     """Turns any reference into a prompt of `voice`: a prompt, samples, a sound file, a saved prompt, a shipped name.
 
     An existing file goes before a shipped prompt of the same name. None is the voice's first shipped prompt. A prompt
-    that is one already cannot be denoised any more.
+    that is one already cannot be denoised any more. Of a list of references the average is taken.
     """
     pick_denoise_ratio(denoise_ratio, voice)
+    if isinstance(reference, list | tuple):
+        if not reference:
+            raise ValueError("the list of references is empty, expected at least one.")
+        return VoicePrompt.average([as_prompt(one, voice, sample_rate, denoise_ratio) for one in reference])
     if isinstance(reference, np.ndarray):
         return VoicePrompt.from_audio(reference, voice, sample_rate, denoise_ratio)
     prompt = reference if isinstance(reference, VoicePrompt) else None
@@ -147,7 +207,7 @@ def as_prompt(
         if path.suffix != ".safetensors":
             return VoicePrompt.from_audio(path, voice, denoise_ratio=denoise_ratio)
         prompt = VoicePrompt.load(path)
-    if denoise_ratio:
+    if denoise_ratio and denoise_ratio != voice.description.denoise_ratio:
         raise ValueError(
             f"denoise ratio {denoise_ratio:g}: a saved prompt holds no recording to clean, expected 0 or a recording."
         )

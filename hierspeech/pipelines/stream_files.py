@@ -10,7 +10,7 @@ import argparse
 import os
 import struct
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # nothing heavy at the top: wrong arguments are answered befo
     from hierspeech.pipelines.output import Speech
 
 UNKNOWN_LENGTH = 0xFFFFFFFF  # in a header: until the end of the stream
-HEADER_BYTES = 44
+SYNTHETIC = b"Synthetic speech, made by hierspeech.\0"  # as output.SYNTHETIC, in an even number of bytes
+NOTE = struct.pack("<4sI4s4sI", b"LIST", 12 + len(SYNTHETIC), b"INFO", b"ICMT", len(SYNTHETIC)) + SYNTHETIC
+HEADER_BYTES = 44 + len(NOTE)
 
 
 def add_stream_option(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +37,7 @@ def add_stream_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_stream_output(name: str, form: str, *inputs: str | None) -> None:
+def check_stream_output(name: str, form: str, *inputs: str | list[str] | None) -> None:
     """Refuses an output that no stream can go to, before any work is done for it.
 
     Raises:
@@ -57,17 +59,25 @@ def check_stream_output(name: str, form: str, *inputs: str | None) -> None:
 
 
 def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
-    """Header of a mono WAV file of 16 bits with so many bytes of samples; None where nobody knows yet."""
+    """Header of a mono WAV file of 16 bits with so many bytes of samples (None where nobody knows yet) and a note that the
+    speech is synthetic."""
     size = UNKNOWN_LENGTH if data_bytes is None else min(data_bytes, UNKNOWN_LENGTH - HEADER_BYTES)
     riff = UNKNOWN_LENGTH if data_bytes is None else size + HEADER_BYTES - 8
     return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        b"RIFF", riff, b"WAVE", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16, b"data", size,
+        f"<4sI4s4sIHHIIHH{len(NOTE)}s4sI",
+        b"RIFF", riff, b"WAVE", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16, NOTE, b"data", size,
     )  # fmt: skip
 
 
-def write_stream(chunks: "Generator[Speech, None, None]", name: str, form: str = "wav") -> list[str]:
+def write_stream(
+    chunks: "Generator[Speech, None, None]",
+    name: str,
+    form: str = "wav",
+    timed: Callable[["Speech"], None] | None = None,
+) -> list[str]:
     """Writes a stream to the file `name`, or "-", and says how long it became; ends quietly where a pipe is closed.
+
+    `timed` is shown every chunk that was written.
 
     Returns:
         The symbols that could not be spoken.
@@ -87,6 +97,8 @@ def write_stream(chunks: "Generator[Speech, None, None]", name: str, form: str =
                     file.write(wav_header(rate, None if name == "-" else 0))
             file.write((chunk.audio.clip(-1.0, 1.0) * 32767).round().astype("<i2").tobytes())
             samples += len(chunk.audio)
+            if timed is not None:
+                timed(chunk)
             if name != "-":  # the samples first, then the header that counts them
                 file.flush()
                 file.seek(0)

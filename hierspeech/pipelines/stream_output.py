@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 import soxr
 
-from hierspeech.pipelines.output import FULL_PEAK, PEAK, RMS_DB
+from hierspeech.pipelines.output import PEAK, RMS_DB, peak_of
 from hierspeech.pipelines.voice import Voice
 from speech.audio import block_power
 
@@ -54,11 +54,12 @@ class Leveller:
     start of that chunk and stays there.
     """
 
-    def __init__(self, level: str, prompt_peak: float | None, sample_rate: int):
+    def __init__(self, level: str, prompt_peak: float | None, sample_rate: int, energy_db: float = 0.0):
         self.by_loudness = level == "loudness"
-        self.limit = {"loudness": PEAK, "peak": FULL_PEAK}.get(level) or min(prompt_peak, 1.0)
+        self.limit = PEAK if self.by_loudness else peak_of(level, prompt_peak, energy_db)
+        self.rms_db = RMS_DB + energy_db
         self.ramp, self.block = round(RAMP_SECONDS * sample_rate), sample_rate // 50
-        self.gain = 1.0
+        self.gain = 10 ** (energy_db / 20)
         self._joints: deque[int] = deque()  # where pieces begin
         self._position = 0
         self._highest = 0.0
@@ -116,6 +117,6 @@ class Leveller:
             # as `speech.audio.set_loudness`: blocks within 40 dB of the loudest, here by steps of 1 dB
             active = slice(max(0, int(np.flatnonzero(self._counts)[-1]) - 40), None)
             rms = np.sqrt(self._sums[active].sum() / self._counts[active].sum())
-            wanted = min(wanted, 10 ** (RMS_DB / 20) / max(float(rms), 1e-9))
+            wanted = min(wanted, 10 ** (self.rms_db / 20) / max(float(rms), 1e-9))
         step = 10 ** (MAX_STEP_DB / 20)
         return float(np.clip(wanted, self.gain / step, self.gain * step))

@@ -8,7 +8,7 @@ pieces. docs/streaming.md has measurements. Shapes: T samples, N frames at 50 Hz
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from hierspeech.pipelines.output import Speech
 from hierspeech.pipelines.pauses import rising
 from hierspeech.pipelines.stream_output import Leveller, RateChanger
+from hierspeech.pipelines.timings import Timings
 from hierspeech.pipelines.voice import Voice
 from hierspeech.synthesizer.windows import decode_windows
 
@@ -37,6 +38,9 @@ class StreamPiece:
     )
     fade_in: int = 0  # samples
     fade_out: Callable[[], int] = lambda: 0  # samples; asked for when the last window is there
+    timings: Timings = field(default_factory=lambda: Timings([], []))  # counted from its first window
+    style: Tensor | None = None  # of the synthesizer [1, style.out], where it is not that of the stream
+    gains: np.ndarray | None = None  # factors on the samples [T]
 
 
 class Lookahead(Iterator):
@@ -73,6 +77,7 @@ def speak_pieces(
     prompt_peak: float | None,
     unknown: list[str] | None = None,
     sizes: Iterator[int] | None = None,
+    energy_db: float = 0.0,
 ) -> Generator[Speech, None, None]:
     """Decodes pieces window by window.
 
@@ -81,7 +86,7 @@ def speak_pieces(
         voice: whose models decode.
         style: of the synthesizer [1, style.out].
         output_sample_rate: 16000, 24000 or 48000 Hz.
-        level, prompt_peak: as for `output.set_level`; see `Leveller` for what becomes of them.
+        level, prompt_peak, energy_db: as for `output.set_level`; see `Leveller` for what becomes of them.
         unknown: grows while pieces are taken: symbols of the text that the voice cannot speak.
         sizes: frames of the windows, of all pieces together.
     Yields:
@@ -90,12 +95,13 @@ def speak_pieces(
         ValueError: samples that are not finite.
     """
     changer = RateChanger(voice, output_sample_rate)
-    leveller = Leveller(level, prompt_peak, output_sample_rate)
+    leveller = Leveller(level, prompt_peak, output_sample_rate, energy_db)
     if sizes is None:
         # a first window that super-resolution can make sound of
         sizes = window_sizes(FIRST_FRAMES + math.ceil(changer.halo / voice.audio.hop_length))
     received, returned, audible = 0, 0, math.inf
     unknown = [] if unknown is None else unknown
+    timed = Timings([], [])  # of pieces that began since the last chunk
 
     def chunk(wav: np.ndarray, last: bool = False) -> Iterator[Speech]:
         nonlocal received, returned
@@ -105,13 +111,16 @@ def speak_pieces(
         if len(wav):
             met = list(dict.fromkeys(unknown))
             unknown.clear()
-            yield Speech(leveller(wav), output_sample_rate, met)
+            words, phonemes = timed.words, timed.phonemes
+            timed.words, timed.phonemes = [], []
+            yield Speech(leveller(wav), output_sample_rate, met, words, phonemes)
 
     for piece in pieces:
         if received:
             leveller.begin_piece(round((received + piece.pause_samples) * changer.ratio))
         if piece.pause_samples:
             yield from chunk(np.zeros(piece.pause_samples, np.float32))
+        timed.add(piece.timings.shifted(received / voice.sample_rate))
         if piece.unheard_samples:
             audible = received + piece.z.shape[-1] * voice.audio.hop_length - piece.unheard_samples
         for wav in decode_piece(piece, voice, style, sizes):
@@ -127,6 +136,7 @@ def decode_piece(
     total = piece.z.shape[-1] * hop
     keep = total if piece.keep_samples is None else piece.keep_samples
     done = 0
+    style = style if piece.style is None else piece.style
     for window in decode_windows(model, piece.z, style, piece.log_f0, sizes):
         wav = window[0, 0].float().cpu().numpy()
         if not np.isfinite(wav).all():
@@ -134,6 +144,8 @@ def decode_piece(
                 f"the voice {voice.description.name!r} gave samples that are not finite: its weights are broken."
             )
         first, done = done == 0, done + len(wav)
+        if piece.gains is not None:
+            wav = wav * piece.gains[done - len(wav) : done]
         if first:
             wav = wav * rising(len(wav), min(piece.fade_in, total // 2))
         if done == total:

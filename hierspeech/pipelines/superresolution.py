@@ -7,7 +7,7 @@ import numpy as np
 from hierspeech.pipelines.output import PEAK, Speech, change_rate, check_output_rate, set_level
 from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.recording import check_recording, read_recording, resample_recording
-from speech.audio import resample
+from speech.audio import read_note, resample
 
 
 class SuperResolution(Pipeline):
@@ -43,6 +43,8 @@ class SuperResolution(Pipeline):
             channel="first" if recordings == "as_recorded" else "mean",
         )
         check_recording(wav, rate, name, min_seconds=0.0)
+        # a recording of a person stays one; speech that says it is synthetic goes on saying so
+        note = None if isinstance(recording, np.ndarray) else read_note(recording)
         recorded_peak = float(np.abs(wav).max())
         if voice.speechsr(output_sample_rate) is None:
             wav = resample(wav, rate, output_sample_rate)
@@ -50,6 +52,6 @@ class SuperResolution(Pipeline):
             wav = resample_recording(wav, rate, voice.sample_rate, recordings)
             wav = change_rate(wav, voice, output_sample_rate)
         if level != "loudness":
-            return Speech(set_level(wav, level, recorded_peak), output_sample_rate)
+            return Speech(set_level(wav, level, recorded_peak), output_sample_rate, note=note)
         highest = float(np.abs(wav).max())
-        return Speech(wav * np.float32(PEAK / max(highest, PEAK)), output_sample_rate)
+        return Speech(wav * np.float32(PEAK / max(highest, PEAK)), output_sample_rate, note=note)

@@ -4,7 +4,7 @@ Shapes: T samples, S phonemes, N frames at 50 Hz, C channels.
 """
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,18 +15,21 @@ from torch import Tensor
 from hierspeech.pipelines.arguments import pick_seed, piece_generator
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level, finish
-from hierspeech.pipelines.pauses import join, pause_samples
+from hierspeech.pipelines.pauses import join
 from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.prosody import Contour, Delivery, contour, gains, mark_text, shape_pitch
 from hierspeech.pipelines.sentences import (
     FADE_SECONDS,
     NEUTRAL_PITCH,
     Sentence,
     TextReader,
+    cut_passages,
     nothing_to_say,
 )
 from hierspeech.pipelines.stream_text import stream_pieces
 from hierspeech.pipelines.streaming import Lookahead, StreamPiece, speak_pieces
+from hierspeech.pipelines.timings import Spoken, time_sentence, time_sentences
 from hierspeech.pipelines.voice import Voice
 from ttv.languages import tokenizer_of
 from ttv.output import TTVOutput
@@ -72,6 +75,11 @@ class TextToSpeech(Pipeline):
         noise_scale_vc: float | None = None,
         denoise_ratio: float | None = None,
         level: str | None = None,
+        pitch_shift: float = 0.0,
+        pitch_range: float = 1.0,
+        energy: float = 0.0,
+        mix_with: Reference = None,
+        mix: float | Sequence[float] | None = None,
     ) -> Speech:
         """Speaks a text of any length, sentence by sentence.
 
@@ -90,51 +98,67 @@ class TextToSpeech(Pipeline):
             noise_scale_vc: the same for the synthesizer; None is `noise_scale`.
             denoise_ratio: share of the cleaned reference in the style, 0 to 1; None is the voice's default.
             level: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (peak of the reference); None is the voice's default.
+            pitch_shift: semitones, -12 to 12.
+            pitch_range: factor on how far the melody moves from the voice's mean: 0 is monotonous, 3 at most.
+            energy: dB above the level, -20 to 20, as far as the highest sample leaves room.
+            mix_with: a second reference, whose voice is mixed in. mix: its share, 0 to 1, of all sentences or of each (default 0.5).
+        Marks in the text say the same of parts of it: see `speech.text.marks`.
         Raises:
             ValueError: nothing to speak, an unusable reference or an argument outside its range, in one sentence.
         """
         options = SpeakingOptions(
-            language,
-            speed,
-            noise_scale,
-            noise_scale_vc,
-            pick_seed(seed),
-            output_sample_rate,
-            denoise_ratio,
-            level,
-        ).fill_in(self.voice)
+            language, speed, noise_scale, noise_scale_vc, pick_seed(seed), output_sample_rate, denoise_ratio, level,
+            pitch_shift, pitch_range, energy, mix_with, mix,
+        ).fill_in(self.voice)  # fmt: skip
         self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
-        sentences, unknown = self.encode(text, language)
-        prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
-        check_level(options.level, prompt.peak)
-        pieces: list[np.ndarray] = []
-        for index, phoneme_ids in enumerate(sentences):
-            generator, scales = (
-                piece_generator(options.seed, index),
-                (options.noise_scale, options.noise_scale_vc),
-            )
-            pieces.append(self.speak(phoneme_ids, prompt, speed, scales[0], generator, scales[1]))
+        sentences, unknown = self.encode(mark_text(text, mix), language)
+        delivery = self.delivery(reference, options, sample_rate)
+        pieces: list[Spoken] = []
+        for index, sentence in enumerate(sentences):
+            pieces.append(self.speak_piece(sentence, delivery, piece_generator(options.seed, index)))
             if progress:
                 progress(index + 1, len(sentences))
-        return self.put_together(
-            pieces, sentences, speed, output_sample_rate, options.level, prompt.peak, unknown
-        )
+        return self.put_together(pieces, sentences, delivery, unknown)
+
+    def delivery(
+        self, reference: Reference, options: SpeakingOptions, sample_rate: int | None = None
+    ) -> Delivery:
+        """How sentences are said: whatever references are, as prompts of this voice, with filled-in options."""
+        ratio = options.denoise_ratio
+        prompt = as_prompt(reference, self.voice, sample_rate, ratio)
+        second = None
+        if options.mix_with is not None:
+            second = as_prompt(options.mix_with, self.voice, sample_rate, ratio)
+        check_level(options.level, prompt.peak)
+        return Delivery(prompt, options, second)
 
     def put_together(
-        self,
-        pieces: list[np.ndarray],
-        sentences: list[Sentence],
-        speed: float,
-        output_sample_rate: int,
-        level: str,
-        prompt_peak: float | None,
-        unknown: list[str],
+        self, pieces: list[Spoken], sentences: list[Sentence], delivery: Delivery, unknown: list[str]
     ) -> Speech:
-        """Spoken sentences [T] -> one Speech, with the pauses that stand between them in the text."""
+        """Spoken sentences -> one Speech, with the pauses that stand between them in the text."""
         rate = self.voice.sample_rate
-        pauses = [pause_samples(sentence.border, speed, rate) for sentence in sentences]
-        wav = join(pieces, pauses, int(FADE_SECONDS * rate), self.fade_ends)
-        return finish(wav, self.voice, output_sample_rate, level, prompt_peak, unknown=unknown)
+        options = delivery.options
+        pauses = [delivery.pause(sentence, rate) for sentence in sentences]
+        wav = join([piece.wav for piece in pieces], pauses, int(FADE_SECONDS * rate), self.fade_ends)
+        speech = finish(
+            wav,
+            self.voice,
+            options.output_sample_rate,
+            options.level,
+            delivery.prompt.peak,
+            unknown=unknown,
+            energy_db=options.energy,
+        )
+        lengths = [len(piece.wav) + pause for piece, pause in zip(pieces, pauses, strict=True)]
+        durations = [piece.durations for piece in pieces]
+        timings = time_sentences(sentences, durations, lengths, rate, self.frame_seconds)
+        audio = self.mark(speech.audio, speech.sample_rate)
+        return replace(speech, audio=audio, words=timings.words, phonemes=timings.phonemes)
+
+    @property
+    def frame_seconds(self) -> float:
+        """Of one frame of the models; durations are counted in them."""
+        return self.voice.audio.hop_length / self.voice.sample_rate
 
     def stream(
         self,
@@ -150,6 +174,11 @@ class TextToSpeech(Pipeline):
         noise_scale_vc: float | None = None,
         denoise_ratio: float | None = None,
         level: str | None = None,
+        pitch_shift: float = 0.0,
+        pitch_range: float = 1.0,
+        energy: float = 0.0,
+        mix_with: Reference = None,
+        mix: float | Sequence[float] | None = None,
     ) -> Generator[Speech, None, None]:
         """Speaks a text of any length in chunks, each of which can be played while the next ones are computed.
 
@@ -169,53 +198,58 @@ class TextToSpeech(Pipeline):
                 generator raises it where a later piece of the text cannot be spoken.
         """
         options = SpeakingOptions(
-            language,
-            speed,
-            noise_scale,
-            noise_scale_vc,
-            pick_seed(seed),
-            output_sample_rate,
-            denoise_ratio,
-            level,
-        ).fill_in(self.voice)
+            language, speed, noise_scale, noise_scale_vc, pick_seed(seed), output_sample_rate, denoise_ratio, level,
+            pitch_shift, pitch_range, energy, mix_with, mix,
+        ).fill_in(self.voice)  # fmt: skip
         self.voice.speechsr(output_sample_rate)  # if it is broken, that is said before the text is spoken
-        language = self.reader.check_text(text, language)
+        marked, language = self.reader.check_text(mark_text(text, mix), language)
         unknown: list[str] = []
-        texts = stream_pieces(text, self.voice.description.max_chars)
-        parts = Lookahead(self.reader.encode_pieces(texts, language, unknown))
+        pieces = cut_passages(marked, lambda part: stream_pieces(part, self.voice.description.max_chars))
+        parts = Lookahead(self.reader.encode_pieces(pieces, language, unknown, marked))
         if not parts.more():
-            raise nothing_to_say(text, language)
-        prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
-        check_level(options.level, prompt.peak)
-        pieces = self._decodable(parts, prompt, options)
-        style = prompt.synthesizer_style.to(self.voice.device)
-        return speak_pieces(
-            pieces, self.voice, style, output_sample_rate, options.level, prompt.peak, unknown
+            raise nothing_to_say(marked.text, language)
+        delivery = self.delivery(reference, options, sample_rate)
+        style, peak = delivery.prompt.synthesizer_style.to(self.voice.device), delivery.prompt.peak
+        chunks = speak_pieces(
+            self._decodable(parts, delivery),
+            self.voice,
+            style,
+            output_sample_rate,
+            options.level,
+            peak,
+            unknown,
+            energy_db=energy,
         )
+        return self.mark_stream(chunks)
 
     @torch.inference_mode()
     def _decodable(
         self,
         parts: Lookahead,
-        prompt: VoicePrompt,
-        options: SpeakingOptions,
+        delivery: Delivery,
     ) -> Iterator[StreamPiece]:
         """What the decoder needs of each sentence in `parts`, computed when it is asked for."""
-        rate, style = self.voice.sample_rate, prompt.synthesizer_style.to(self.voice.device)
+        rate, options = self.voice.sample_rate, delivery.options
         fade_samples = int(FADE_SECONDS * rate)
         before: Sentence | None = None
         for index, sentence in enumerate(parts):
             generator = piece_generator(options.seed, index)
-            out = self._text_to_vec(sentence, prompt, options.speed, options.noise_scale, generator)
+            prompt, speed = delivery.voice(sentence), delivery.speed(sentence)
+            style = prompt.synthesizer_style.to(self.voice.device)
+            out = self._text_to_vec(sentence, prompt, speed, options.noise_scale, generator)
+            out, asked = self._shape(out, sentence, prompt, options)
             z = self.voice.synthesizer.sample_latent(
                 out.semantic, out.log_f0, style, out.frame_mask, options.noise_scale_vc, generator
             )
             yield StreamPiece(
                 z,
                 out.log_f0,
-                pause_samples=0 if before is None else pause_samples(before.border, options.speed, rate),
+                pause_samples=0 if before is None else delivery.pause(before, rate),
                 fade_in=fade_samples if index or self.fade_ends else 0,
                 fade_out=lambda: fade_samples if parts.more() or self.fade_ends else 0,
+                timings=time_sentence(sentence.source, out.durations[0].tolist(), self.frame_seconds),
+                style=style,
+                gains=gains(asked, self.voice.audio.hop_length),
             )
             before = sentence
 
@@ -227,16 +261,24 @@ class TextToSpeech(Pipeline):
         return self.voice.description.recordings == "levelled"
 
     def speak_to_file(
-        self, text: str, path: "str | PathLike", reference: Reference = None, **options
+        self,
+        text: str,
+        path: "str | PathLike",
+        reference: Reference = None,
+        *,
+        timestamps: "str | PathLike | None" = None,
+        **options,
     ) -> "Written":
         """Speaks a text of any length into a sound file, in constant memory; after an interrupt the same call goes on.
 
         Args:
+            timestamps: a .srt, .vtt, .TextGrid or .json file that says when the words are heard.
             options: the fields of `SpeakingOptions`; the file holds what a call with the same ones gives.
         """
         from hierspeech.pipelines.long_text import speak_to_file
 
-        return speak_to_file(self, text, path, reference, SpeakingOptions(**options))
+        given = SpeakingOptions(**options)
+        return speak_to_file(self, text, path, reference, given, timestamps=timestamps)
 
     def batch(
         self, items: "Iterable[BatchItem | dict | str]", batch_size: int = 8, **options
@@ -269,7 +311,6 @@ class TextToSpeech(Pipeline):
         """
         return self.reader.encode(text, language)
 
-    @torch.inference_mode()
     def speak(
         self,
         phoneme_ids: list[int],
@@ -283,17 +324,44 @@ class TextToSpeech(Pipeline):
 
         `phoneme_ids` is a `Sentence`, or a plain list, which is in the first of the model's languages.
         """
-        voice = self.voice
-        out = self._text_to_vec(phoneme_ids, prompt, speed, noise_scale, generator)
-        wav = voice.synthesizer.infer(
-            out.semantic,
-            out.log_f0,
-            prompt.synthesizer_style.to(voice.device),
-            out.frame_mask,
-            noise_scale=noise_scale if noise_scale_vc is None else noise_scale_vc,
-            generator=generator,
+        vc = noise_scale if noise_scale_vc is None else noise_scale_vc
+        options = SpeakingOptions(speed=speed, noise_scale=noise_scale, noise_scale_vc=vc)
+        return self.speak_piece(phoneme_ids, Delivery(prompt, options), generator).wav
+
+    @torch.inference_mode()
+    def speak_piece(
+        self, sentence: list[int], delivery: Delivery, generator: torch.Generator | None
+    ) -> Spoken:
+        """One sentence, said as `delivery` has it, with the durations that were spoken."""
+        voice, options = self.voice, delivery.options
+        prompt = delivery.voice(sentence)
+        out = self._text_to_vec(sentence, prompt, delivery.speed(sentence), options.noise_scale, generator)
+        out, asked = self._shape(out, sentence, prompt, options)
+        wav = (
+            voice.synthesizer.infer(
+                out.semantic,
+                out.log_f0,
+                prompt.synthesizer_style.to(voice.device),
+                out.frame_mask,
+                noise_scale=options.noise_scale_vc,
+                generator=generator,
+            )[0, 0]
+            .float()
+            .cpu()
+            .numpy()
         )
-        return wav[0, 0].float().cpu().numpy()
+        loud = gains(asked, voice.audio.hop_length)
+        return Spoken(wav if loud is None else wav * loud, out.durations[0].tolist())
+
+    def _shape(
+        self, out: TTVOutput, sentence: list[int], prompt: VoicePrompt, options: SpeakingOptions
+    ) -> tuple[TTVOutput, Contour | None]:
+        """The pitch of one sentence as options and marks ask for it, and all that they ask for."""
+        durations, n_frames = out.durations[0].tolist(), out.frame_mask.shape[1]
+        source = getattr(sentence, "source", None)
+        asked = contour(source, durations, n_frames, options.pitch_shift, options.pitch_range)
+        log_f0 = shape_pitch(out.log_f0, asked, prompt, self.voice.description.f0_floor_hz)
+        return replace(out, log_f0=log_f0), asked
 
     def _text_to_vec(
         self,

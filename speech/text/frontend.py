@@ -9,17 +9,30 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from dataclasses import dataclass
 
-from speech.text.language_tags import split_languages
+from speech.text.language_tags import find_stretches
 from speech.text.languages import Language, find_language
 from speech.text.normalize import normalize
-from speech.text.overrides import split_overrides
+from speech.text.overrides import find_segments
 from speech.text.phonemize import phonemize
 
 # Two characters that espeak knows in no language: it reads them as "letter ..." and "Chinese letter"
 _UNKNOWN_LETTER, _UNKNOWN_IDEOGRAPH = "ꓐ", "㐀"
 _SPACE_BEFORE_MARK = re.compile(r"\s+(?=[,.!?;:…])")
 _MARKED = 4  # phonemes of "letter" that tell a reading of an unknown letter
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a text that was phonemised at once: its place in the text, and how it was read."""
+
+    start: int
+    stop: int
+    phonemes: str
+    given: bool  # by an override, not by espeak
+    language: str
+    normalizer: str | None
 
 
 class Phonemes(str):
@@ -30,11 +43,13 @@ class Phonemes(str):
         normalized: the words that were phonemised, overrides as their words.
         dropped: characters of the text that cannot be spoken in its language, in order, repeats included.
         languages: the language code of each character of `text`.
+        stretches: what the string is made of, in order, but for white space.
     """
 
     normalized: str
     dropped: list[str]
     languages: list[str]
+    stretches: list[Stretch]
 
     def __new__(
         cls,
@@ -42,11 +57,13 @@ class Phonemes(str):
         normalized: str = "",
         dropped: list[str] | None = None,
         languages: list[str] | None = None,
+        stretches: list[Stretch] | None = None,
     ) -> Phonemes:
         phonemes = super().__new__(cls, text)
         phonemes.normalized = normalized
         phonemes.dropped = dropped or []
         phonemes.languages = languages or []
+        phonemes.stretches = stretches or []
         return phonemes
 
 
@@ -68,11 +85,11 @@ def text_to_phonemes(text: str, language: str = "en-us", normalizer: str | None 
     """
     voice = find_language(language).voice
     parts = []
-    for code, words in split_languages(text, language):
+    for code, start, stop in find_stretches(text, language):
         same = (
             find_language(code).voice == voice
         )  # a normaliser that was asked for is one of the text's language
-        parts.append((code, _speak(words, code, normalizer if same else None)))
+        parts.append((code, _speak(text[start:stop], code, normalizer if same else None, start)))
     spoken, languages = "", []
     for code, phonemes in parts:
         if phonemes:
@@ -81,16 +98,30 @@ def text_to_phonemes(text: str, language: str = "en-us", normalizer: str | None 
             languages += [code] * len(stretch)
     normalized = " ".join(phonemes.normalized for _, phonemes in parts if phonemes.normalized)
     dropped = [character for _, phonemes in parts for character in phonemes.dropped]
-    return Phonemes(spoken, normalized, dropped, languages)
+    stretches = [stretch for _, phonemes in parts if phonemes for stretch in phonemes.stretches]
+    return Phonemes(spoken, normalized, dropped, languages, stretches)
 
 
-def _speak(text: str, language: str, normalizer: str | None) -> Phonemes:
-    """`text_to_phonemes` of a text in one language."""
+@functools.lru_cache(maxsize=16384)
+def speak_word(word: str, language: str, normalizer: str | None = None) -> str:
+    """Phonemes of a word as it is said by itself, without notation; kept, since most words come again."""
+    found = find_language(language)
+    dropped: list[str] = []
+    written = normalize(_without_controls(word, dropped), language, normalizer)
+    if normalizer != "english_cleaners2":
+        written = _speakable(written, found, dropped)
+    return phonemize(written, language, keep_decimals=normalizer != "english_cleaners2")
+
+
+def _speak(text: str, language: str, normalizer: str | None, offset: int = 0) -> Phonemes:
+    """`text_to_phonemes` of a text in one language, which begins at `offset` of the whole."""
     found = find_language(language)
     published = normalizer == "english_cleaners2"
-    spoken, words, dropped = "", "", []
-    for segment in split_overrides(text):
+    spoken, words, dropped, stretches = "", "", [], []
+    for start, segment in find_segments(text):
+        place = (offset + start, offset + start + len(segment.text))
         if segment.phonemes is not None:
+            stretches.append(Stretch(*place, segment.phonemes, True, language, normalizer))
             spoken += segment.phonemes
             words += segment.text
             continue
@@ -101,10 +132,11 @@ def _speak(text: str, language: str, normalizer: str | None) -> Phonemes:
         else:
             written = _speakable(written, found, dropped)
         phonemes = phonemize(written, language, keep_decimals=not published)
+        stretches.append(Stretch(*place, phonemes, False, language, normalizer))
         before, after = readable[:1].isspace(), readable[-1:].isspace()
         spoken += " " * before + phonemes + " " * after
         words += " " * before + written + " " * after
-    return Phonemes(" ".join(spoken.split()), " ".join(words.split()), dropped)
+    return Phonemes(" ".join(spoken.split()), " ".join(words.split()), dropped, stretches=stretches)
 
 
 def _without_controls(text: str, dropped: list[str]) -> str:

@@ -30,17 +30,27 @@ def split_languages(text: str, language: str) -> list[tuple[str, str]]:
     Raises:
         ValueError: the text has tags, and one of them names no known language.
     """
+    return [(code, text[start:stop]) for code, start, stop in find_stretches(text, language)]
+
+
+def find_stretches(text: str, language: str) -> list[tuple[str, int, int]]:
+    """`split_languages`, with where each stretch begins and ends in place of its text."""
     tags = list(_TAG.finditer(text))
     if not any(_is_language(tag[1]) for tag in tags):
-        return [(language, text)]
+        return [(language, 0, len(text))]
     if unknown := next((tag[0] for tag in tags if not _is_language(tag[1])), None):
         raise ValueError(
             f"the tag {unknown} in the text names no language: expected a code such as <en> or <pl>"
         )
     edges = [0, *(place for tag in tags for place in tag.span()), len(text)]
     codes = [language, *(_canonical(tag[1]) for tag in tags)]
-    stretches = [(code, text[a:b]) for code, a, b in zip(codes, edges[::2], edges[1::2], strict=True)]
-    return [(code, words) for code, words in stretches[:-1] if words.strip()] + stretches[-1:]
+    stretches = list(zip(codes, edges[::2], edges[1::2], strict=True))
+    return [(code, a, b) for code, a, b in stretches[:-1] if text[a:b].strip()] + stretches[-1:]
+
+
+def remove_tags(text: str) -> str:
+    """The text without its language tags; what only looks like one stays."""
+    return _TAG.sub(lambda tag: "" if _is_language(tag[1]) else tag[0], text)
 
 
 def match_language(code: str, known: list[str]) -> int:

@@ -34,15 +34,20 @@ class Segment:
 
 def split_overrides(text: str) -> list[Segment]:
     """The text cut at its overrides; the segments' texts in order are the text without the notation."""
+    return [segment for _, segment in find_segments(text)]
+
+
+def find_segments(text: str) -> list[tuple[int, Segment]]:
+    """`split_overrides`, with where the text of each segment begins."""
     segments, end = [], 0
     for match in _OVERRIDE.finditer(text):
         if match.start() > end:
-            segments.append(Segment(text[end : match.start()]))
+            segments.append((end, Segment(text[end : match.start()])))
         phonemes = unicodedata.normalize("NFC", match[2]).translate(_TYPED)
-        segments.append(Segment(match[1], " ".join(phonemes.split())))
+        segments.append((match.start(1), Segment(match[1], " ".join(phonemes.split()))))
         end = match.end()
     if end < len(text):
-        segments.append(Segment(text[end:]))
+        segments.append((end, Segment(text[end:])))
     return segments
 
 

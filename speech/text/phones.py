@@ -39,6 +39,7 @@ NEAREST = {
     "ʕ": "ʔ", "ʡ": "ʔ", "g": "ɡ", "ɪə": "ɪ ə", "ʊə": "ʊ ə", "eə": "ɛ ə", "ʔ": "ʔ",
 }  # fmt: skip
 STRESSES = {"ˈ": 1, "ˌ": 2}
+_STRESS_MARKS = ("", *STRESSES)
 # Marks that change a sound too little for this inventory: left out knowingly, so they are not reported as unknown.
 SILENT_MARKS = set("ːˑʰʲʷˠˤ˞ʱʼʴ‿͡") | {chr(c) for c in range(0x300, 0x370)}
 
@@ -72,8 +73,16 @@ def split_units(word: str) -> tuple[Units, list[str]]:
         `(units, unknown)`: `(unit, stress)` pairs with stress 0 none, 1 primary, 2 secondary; and the symbols for which the
         inventory has no sound, not even a near one.
     """
+    units, _, unknown = _find_units(word)
+    return units, unknown
+
+
+def _find_units(word: str) -> tuple[Units, list[int], list[str]]:
+    """`split_units`, and where in the word each unit begins, its stress mark left aside."""
+    length = len(word)
     word = unicodedata.normalize("NFC", word)
     units: Units = []
+    places: list[int] = []
     unknown: list[str] = []
     stress, at = 0, 0
     while at < len(word):
@@ -90,12 +99,13 @@ def split_units(word: str) -> tuple[Units, list[str]]:
         for unit in [found] if found in ARPABET else NEAREST[found].split():
             vowel = unit in VOWELS
             units.append((unit, stress if vowel else 0))
+            places.append(min(at, length - 1))  # composed letters may have made the word shorter
             if (
                 vowel
             ):  # a stress mark stands before the syllable or the vowel; either way the vowel carries it
                 stress = 0
         at = match.end()
-    return units, unknown
+    return units, places, unknown
 
 
 def arpabet(units: Units) -> list[list[str]]:
@@ -129,16 +139,19 @@ class PhoneTokenizer:
 
     def encode(self, phonemes: str) -> Encoded:
         """Token ids of IPA text with punctuation; symbols without any sound are listed in `unknown`."""
-        words, starts, end, unknown = _find_words(phonemes)
+        words, found, end, unknown = _find_words(phonemes)
         if not words:
             return Encoded([], unknown)
-        ids, places = [self.ids[BEGIN, 0]], [starts[0]]
-        for (boundary, units), start in zip(words, starts, strict=True):
+        ids, places, symbols = [self.ids[BEGIN, 0]], [found[0][0]], [WORD]
+        for (boundary, units), starts in zip(words, found, strict=True):
             if boundary:
                 ids.append(self.ids[boundary, 0])
+                places.append(starts[0])
+                symbols.append(boundary)
             ids += [self.ids[unit] for unit in units]
-            places += [start] * (len(ids) - len(places))
-        return Encoded([*ids, self.ids[end, 0]], unknown, [*places, places[-1]])
+            places += starts
+            symbols += [f"{_STRESS_MARKS[stress]}{unit}" for unit, stress in units]
+        return Encoded([*ids, self.ids[end, 0]], unknown, [*places, places[-1]], [*symbols, end])
 
 
 def split_words(phonemes: str) -> tuple[list[tuple[str, Units]], str, list[str]]:
@@ -152,10 +165,10 @@ def split_words(phonemes: str) -> tuple[list[tuple[str, Units]], str, list[str]]
     return words, end, unknown
 
 
-def _find_words(phonemes: str) -> tuple[list[tuple[str, Units]], list[int], str, list[str]]:
-    """`split_words`, and where in the text each word starts."""
+def _find_words(phonemes: str) -> tuple[list[tuple[str, Units]], list[list[int]], str, list[str]]:
+    """`split_words`, and where in the text the units of each word start."""
     words: list[tuple[str, Units]] = []
-    starts: list[int] = []
+    starts: list[list[int]] = []
     unknown: list[str] = []
     boundary = ""
     for match in _RUNS.finditer(phonemes):
@@ -163,11 +176,11 @@ def _find_words(phonemes: str) -> tuple[list[tuple[str, Units]], list[int], str,
         if run[0].isspace() or run[0] in PAUSES or run[0] in ENDS or run[0] in QUOTES:
             boundary = _strongest(run, boundary)
             continue
-        units, missing = split_units(run)
+        units, places, missing = _find_units(run)
         unknown += missing
         if units:
             words.append((boundary if words else "", units))
-            starts.append(match.start())
+            starts.append([match.start() + place for place in places])
             boundary = ""
     return words, starts, boundary if boundary in (".", "!", "?") else ".", unknown
 

@@ -18,11 +18,14 @@ class Encoded:
         unknown: the symbols without a token, in order, repeats included; they are not in `ids`.
         places: for each id, the place in the string of the symbol that it stands for; a blank or boundary has the place
             of the symbol after it, at the end of the one before it.
+        symbols: for each id, what it says: a sound with its stress, a mark or space where it is a pause, nothing for a
+            blank.
     """
 
     ids: list[int]
     unknown: list[str] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
 
 
 class Tokenizer(Protocol):
@@ -60,10 +63,12 @@ class IPATokenizer:
         places = [place for place, symbol in enumerate(phonemes) if symbol in self.ids and symbol != PAD]
         unknown = [symbol for symbol in phonemes if symbol not in self.ids or symbol == PAD]
         ids = [self.ids[phonemes[place]] for place in places]
+        symbols = [phonemes[place] for place in places]
         if blanks and ids:
             around = [place for place in places for _ in range(2)]  # each symbol with the blank before it
-            return Encoded(self.intersperse(ids), unknown, [*around, places[-1]])
-        return Encoded(ids, unknown, places)
+            said = [part for symbol in symbols for part in ("", symbol)]
+            return Encoded(self.intersperse(ids), unknown, [*around, places[-1]], [*said, ""])
+        return Encoded(ids, unknown, places, symbols)
 
     def intersperse(self, ids: list[int]) -> list[int]:
         """The ids with a blank before, between and after them."""
