@@ -7,8 +7,10 @@ Front and replicas are the parts that `serve.py` has in one process: `create_app
 the uploaded voices and passes them on with each request; so replicas hold nothing that could be lost with them (docs/cluster.md).
 """
 
+import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, fields
@@ -32,6 +34,7 @@ from hierspeech.web.settings import Settings
 
 NAME = "hierspeech"
 T = TypeVar("T")
+CONNECT_SECONDS = 5.0
 TUPLES = ("api_keys", "cors_origins", "allowed_hosts")
 
 
@@ -192,6 +195,8 @@ def serve_on_ray(settings: Settings, scale: Scale, address: str | None, say: Cal
     )  # what is wrong with the voice or its folder is said here, at once
     if address is None:
         listen(settings.host, settings.port).close()
+    else:
+        _check_address(address)
     try:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -204,6 +209,7 @@ def serve_on_ray(settings: Settings, scale: Scale, address: str | None, say: Cal
                 f"--replicas {scale.replicas} of {scale.cpus:g} CPUs: the cluster has {there:g}, "
                 "expected as many; see --cpus-per-replica."
             )
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)  # what matters is said below
         serve.start(http_options={"host": settings.host, "port": settings.port})
         say(f"starting {scale.replicas} replicas of the voice {settings.voice}")
         serve.run(build(settings, scale), name=NAME, route_prefix="/")
@@ -215,6 +221,17 @@ def serve_on_ray(settings: Settings, scale: Scale, address: str | None, say: Cal
     finally:
         ray.shutdown()
     say("stopped")
+
+
+def _check_address(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if "//" in address or not colon or not port.isdigit():
+        return  # "auto", ray://...
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--ray-address {address}: nothing answers there ({error}).") from error
 
 
 def _wait_for_signal() -> None:
