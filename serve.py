@@ -8,6 +8,13 @@ from pathlib import Path
 from hierspeech.pipelines.command_line import OUTPUT_RATES, Parser, add_model_options, run, say
 
 KEYS_VARIABLE = "HIERSPEECH_API_KEYS"
+# Options of --ray -> fields of `ray_app.Scale`.
+SCALE = {
+    "replicas": "replicas",
+    "max_replicas": "max_replicas",
+    "cpus_per_replica": "cpus",
+    "gpus_per_replica": "gpus",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +56,27 @@ def main(argv: list[str] | None = None) -> int:
         metavar="NAME",
         help="by which clients call the server, where a proxy passes it on",
     )
+    add_cluster_options(parser)
     return run(parser, work, argv)
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Replicas under Ray Serve, on one machine or many."""
+    group = parser.add_argument_group(
+        "many processes and machines (pip install 'hierspeech[server,cluster]')"
+    )
+    group.add_argument(
+        "--ray", action="store_true", help="speak in replicas that Ray Serve starts and replaces"
+    )
+    group.add_argument(
+        "--ray-address", metavar="ADDRESS", help="of a cluster that runs, or auto (default: one of its own)"
+    )
+    group.add_argument("--replicas", type=int, help="at least so many (default: 1)")
+    group.add_argument("--max-replicas", type=int, help="as the load asks for them (default: --replicas)")
+    group.add_argument("--cpus-per-replica", type=float, metavar="N", help="reserved (default: 1)")
+    group.add_argument(
+        "--gpus-per-replica", type=float, metavar="N", help="0.25: four share one (default: 0)"
+    )
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -94,10 +121,23 @@ def work(arguments: argparse.Namespace) -> None:
         cors_origins=tuple(arguments.cors_origin),
         allowed_hosts=tuple(arguments.allowed_host),
     )
+    scale = {
+        field: getattr(arguments, option)
+        for option, field in SCALE.items()
+        if getattr(arguments, option) is not None
+    }
+    if not arguments.ray and (scale or arguments.ray_address):
+        option = next((option for option in SCALE if getattr(arguments, option) is not None), "ray_address")
+        raise ValueError(f"--{option.replace('_', '-')}: expected with --ray only.")
     try:
+        if arguments.ray:
+            from hierspeech.web.ray_app import Scale, serve_on_ray
+
+            return serve_on_ray(settings, Scale(**scale), arguments.ray_address, say)
         from hierspeech.web.server import serve
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed: pip install 'hierspeech[server]'.") from error
+        extras = "server,cluster" if arguments.ray else "server"
+        raise ValueError(f"{error.name} is not installed: pip install 'hierspeech[{extras}]'.") from error
     serve(settings, say)
 
 
