@@ -20,6 +20,8 @@ from hierspeech import Speech, SuperResolution, TextToSpeech, VoiceConversion
 from hierspeech.pipelines.output import SYNTHETIC
 from speech.audio import read_note, save_audio
 
+pytestmark = pytest.mark.filterwarnings("ignore:the voice was trained on")
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["Hello, <b>Dr.</b> Smith & co.", "One of the 3.", "Good <pitch=2>bye.", "Nobody, <pl>nikt."]
 
