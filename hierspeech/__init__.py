@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 __all__ = [
     "Denoising",
+    "LanguageWarning",
     "SpearTTS",
     "Speech",
     "SuperResolution",
     "TextToSpeech",
+    "Timing",
     "VoiceConversion",
     "VoicePrompt",
     "load_voice",
@@ -22,10 +24,12 @@ __all__ = [
 # Loaded when first asked for, so that importing a model of this package does not load every pipeline with it.
 _HOMES = {
     "Denoising": "hierspeech.pipelines.denoising",
+    "LanguageWarning": "speech.text.scripts",
     "SpearTTS": "hierspeech.pipelines.spear",
     "Speech": "hierspeech.pipelines.output",
     "SuperResolution": "hierspeech.pipelines.superresolution",
     "TextToSpeech": "hierspeech.pipelines.tts",
+    "Timing": "hierspeech.pipelines.timings",
     "VoiceConversion": "hierspeech.pipelines.conversion",
     "VoicePrompt": "hierspeech.pipelines.prompt",
     "load_voice": "hierspeech.pipelines.voice",
@@ -38,8 +42,10 @@ if TYPE_CHECKING:
     from hierspeech.pipelines.prompt import VoicePrompt
     from hierspeech.pipelines.spear import SpearTTS
     from hierspeech.pipelines.superresolution import SuperResolution
+    from hierspeech.pipelines.timings import Timing
     from hierspeech.pipelines.tts import TextToSpeech
     from hierspeech.pipelines.voice import load_voice
+    from speech.text.scripts import LanguageWarning
 
 
 def __getattr__(name: str):

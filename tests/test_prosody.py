@@ -9,6 +9,8 @@ from hierspeech import TextToSpeech, VoicePrompt
 from hierspeech.pipelines.arguments import piece_generator
 from speech.f0 import extract_f0
 
+pytestmark = pytest.mark.filterwarnings("ignore:the voice was trained on")
+
 SENTENCE = "Nobody knew where they were all along."
 MARKED = "Hello <pitch=5>there</pitch>, <energy=-9>you.</energy> <speed=0.7>I am <range=0>well.</speed> <pause=0.7>Good <mix=0.8>bye."
 

@@ -9,6 +9,8 @@ import pytest
 import soundfile
 from tiny_voice import recording
 
+pytestmark = pytest.mark.filterwarnings("ignore:the voice was trained on")
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs/python_api.md").read_text(encoding="utf-8")
 NOTEBOOK = json.loads((ROOT / "docs/quickstart.ipynb").read_text(encoding="utf-8"))

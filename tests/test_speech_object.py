@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_voice import recording
+from tiny_voice import build_voice, recording
 
 import convert as convert_script
 import infer
@@ -19,6 +19,8 @@ import upsample
 from hierspeech import Speech, SuperResolution, TextToSpeech, VoiceConversion
 from hierspeech.pipelines.output import SYNTHETIC
 from speech.audio import read_note, save_audio
+
+pytestmark = pytest.mark.filterwarnings("ignore:the voice was trained on")
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["Hello, <b>Dr.</b> Smith & co.", "One of the 3.", "Good <pitch=2>bye.", "Nobody, <pl>nikt."]
@@ -45,6 +47,10 @@ def test_files_say_that_they_are_synthetic(folder, tmp_path, capsys):
     call = str(tmp_path / "call.ogg")
     assert upsample.main([call, str(tmp_path / "up.wav"), *voice]) == 0
     assert upsample.main([ref, str(tmp_path / "recorded.wav"), *voice]) == 0
+    from hierspeech import Denoising
+
+    cleaner = Denoising.from_pretrained(build_voice(tmp_path / "clean", "lite", denoiser=True), "cpu")
+    assert cleaner(ref).note is None and cleaner(call).note == SYNTHETIC
     for path in tmp_path.glob("*.*"):
         if path.suffix in (".wav", ".flac", ".ogg"):
             own = path.name in (

@@ -11,6 +11,8 @@ from hierspeech import TextToSpeech
 from hierspeech.pipelines.subtitles import cues, write_timestamps
 from hierspeech.pipelines.timings import Timing, Timings
 
+pytestmark = pytest.mark.filterwarnings("ignore:the voice was trained on")
+
 TEXT = "Hello, Dr. Smith! “One of the 3” & a [Worcester](/wˈʊstɚ/) day.\n\n* * *\n\nAnd then, <pl>cześć."
 
 

@@ -10,6 +10,8 @@ from speech.text import get_tokenizer, text_to_phonemes
 from speech.text.marks import Marked
 from speech.text.words import find_piece, label_words, map_piece
 
+pytestmark = pytest.mark.filterwarnings("ignore:the voice was trained on")
+
 TEXT = (
     "Hello, Dr. Smith!\n\n* * *\n\nThe 3 [Worcester](/wˈʊstɚ/) sauces — for a day. <pl>Dzień dobry, “panie”."
 )

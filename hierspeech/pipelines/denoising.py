@@ -9,7 +9,7 @@ import torch
 from hierspeech.pipelines.arguments import DENOISE_RATIOS, check_range
 from hierspeech.pipelines.output import PEAK, Speech
 from hierspeech.pipelines.pipeline import Pipeline
-from hierspeech.pipelines.recording import check_recording, read_recording, resample_recording
+from hierspeech.pipelines.recording import check_recording, note_of, read_recording, resample_recording
 from hierspeech.pipelines.voice import Voice
 
 
@@ -64,4 +64,5 @@ class Denoising(Pipeline):
             )
         wav = ratio * clean + (1 - ratio) * wav
         highest = float(np.abs(wav).max())
-        return Speech((wav * (PEAK / max(highest, PEAK))).astype(np.float32), voice.sample_rate)
+        wav = (wav * (PEAK / max(highest, PEAK))).astype(np.float32)
+        return Speech(wav, voice.sample_rate, note=note_of(recording))

@@ -34,9 +34,9 @@ class Speech:
     unknown: list[str] = field(default_factory=list)  # symbols of the text that the voice cannot speak
     # When the words of the text, as they are written, and their sounds are heard; nothing where no text was spoken. In a
     # stream, the first chunk of a piece of text has all of its words, counted from the start of the stream.
-    words: list[Timing] = field(default_factory=list)
-    phonemes: list[Timing] = field(default_factory=list)
-    note: str | None = SYNTHETIC  # for the metadata of files
+    words: list[Timing] = field(default_factory=list, kw_only=True)
+    phonemes: list[Timing] = field(default_factory=list, kw_only=True)
+    note: str | None = field(default=SYNTHETIC, kw_only=True)  # for the metadata of files
 
     @property
     def seconds(self) -> float:

@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from speech.audio import AudioError, load_audio, resample, set_loudness, trim_silence
+from speech.audio import AudioError, load_audio, read_note, resample, set_loudness, trim_silence
 from speech.resampling import resample_kaiser
 
 MIN_SECONDS = (
@@ -23,6 +23,11 @@ SILENCE_PEAK = 1e-3  # -60 dB re full scale; below, a recording is refused
 FLOOR_DB = -80.0  # RMS under which nothing is sound, so that faint recordings are not trimmed away
 RMS_DB = -23.0  # level of the recordings that models are trained on
 MARGIN_MS = 200.0  # of silence kept around the sound, as in training
+
+
+def note_of(recording: str | os.PathLike | np.ndarray) -> str | None:
+    """What a sound file's metadata says of it: a recording of a person stays one, synthetic speech goes on saying that it is."""
+    return None if isinstance(recording, np.ndarray) else read_note(recording)
 
 
 def prepare_reference(

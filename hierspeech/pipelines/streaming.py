@@ -113,7 +113,7 @@ def speak_pieces(
             unknown.clear()
             words, phonemes = timed.words, timed.phonemes
             timed.words, timed.phonemes = [], []
-            yield Speech(leveller(wav), output_sample_rate, met, words, phonemes)
+            yield Speech(leveller(wav), output_sample_rate, met, words=words, phonemes=phonemes)
 
     for piece in pieces:
         if received:

@@ -6,8 +6,8 @@ import numpy as np
 
 from hierspeech.pipelines.output import PEAK, Speech, change_rate, check_output_rate, set_level
 from hierspeech.pipelines.pipeline import Pipeline
-from hierspeech.pipelines.recording import check_recording, read_recording, resample_recording
-from speech.audio import read_note, resample
+from hierspeech.pipelines.recording import check_recording, note_of, read_recording, resample_recording
+from speech.audio import resample
 
 
 class SuperResolution(Pipeline):
@@ -43,8 +43,7 @@ class SuperResolution(Pipeline):
             channel="first" if recordings == "as_recorded" else "mean",
         )
         check_recording(wav, rate, name, min_seconds=0.0)
-        # a recording of a person stays one; speech that says it is synthetic goes on saying so
-        note = None if isinstance(recording, np.ndarray) else read_note(recording)
+        note = note_of(recording)
         recorded_peak = float(np.abs(wav).max())
         if voice.speechsr(output_sample_rate) is None:
             wav = resample(wav, rate, output_sample_rate)
