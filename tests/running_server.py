@@ -1,19 +1,25 @@
 """A server under uvicorn in a thread, on a free loopback port, with a tiny voice that has two shipped prompts."""
 
 import contextlib
+import io
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import requests
+import soundfile
 from tiny_voice import build_voice, recording
 
-from hierspeech import VoicePrompt, load_voice
-from hierspeech.web.app import create_app
-from hierspeech.web.engine import LocalEngine
-from hierspeech.web.server import listen, make_server
-from hierspeech.web.settings import Settings
+for _name in ("fastapi", "uvicorn", "multipart", "prometheus_client", "av"):
+    pytest.importorskip(_name)  # the extra "server"
+
+from hierspeech import VoicePrompt, load_voice  # noqa: E402
+from hierspeech.web.app import create_app  # noqa: E402
+from hierspeech.web.engine import LocalEngine  # noqa: E402
+from hierspeech.web.server import listen, make_server  # noqa: E402
+from hierspeech.web.settings import Settings  # noqa: E402
 
 PROMPTS = {"anna": 220.0, "carl": 110.0}  # Hz
 
@@ -83,3 +89,18 @@ def running(folder: Path, **settings) -> Iterator[Running]:
         yield server
     finally:
         server.stop()
+
+
+def wav_bytes(seconds: float = 1.0, rate: int = 16000) -> bytes:
+    """A WAV file of a voice-like sound."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, recording(seconds, sample_rate=rate), rate, format="WAV")
+    return buffer.getvalue()
+
+
+def upload(
+    server: Running, data: bytes, name: str = "someone", path: str = "voices", **options
+) -> requests.Response:
+    """POST /v1/audio/voices or /v1/audio/conversions."""
+    form = {"files": {"file": ("a.wav", data)}, "data": {"name": name}}
+    return requests.post(f"{server.url}/v1/audio/{path}", timeout=30, **form, **options)

@@ -68,7 +68,7 @@ class LocalEngine:
                 worker.start()
 
     def _warm_up(self) -> None:
-        """Loads what requests need and speaks once: the first request would wait for it otherwise."""
+        """Loads what requests need and speaks once either way: the first request would wait for it otherwise."""
         try:
             _ = self.tts.voice.semantic_encoder
         except (ValueError, OSError) as error:  # a voice may come without; conversions will say so
@@ -76,7 +76,9 @@ class LocalEngine:
             self._converts = False
         noise = (0.1 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
         prompt = self.tts.prompt(noise, sample_rate=16000)
-        for _ in self.tts.stream(WARM_UP_TEXT, prompt, seed=0, output_sample_rate=self.settings.sample_rate):
+        options = {"seed": 0, "output_sample_rate": self.settings.sample_rate}
+        self.tts(WARM_UP_TEXT, prompt, **options)
+        for _ in self.tts.stream(WARM_UP_TEXT, prompt, **options):
             pass
 
     async def close(self) -> None:
