@@ -31,13 +31,19 @@ SPOKEN = "It was late in the evening when the train finally reached the station.
 def speak(args: argparse.Namespace) -> None:
     tts = SpearTTS.from_pretrained(args.voice, "cpu")
     prompts = [tts.clone(reference) for reference in args.inputs]
-    acoustics = Acoustics(args.decoder, args.prompting, args.acoustic_temperature, guidance=args.guidance)
+    acoustics = Acoustics(
+        args.decoder, args.prompting, args.acoustic_temperature, guidance=args.acoustic_guidance
+    )
     lines = [line.split("|") for line in SENTENCES.read_text(encoding="utf-8").splitlines() if line.strip()]
     rows = []
     for index, line in enumerate(lines[: args.number]):
         who = index % len(prompts)
         speech = tts.synthesize(
-            line[0], prompts[who], reading=Reading(temperature=args.temperature), acoustics=acoustics, seed=0
+            line[0],
+            prompts[who],
+            reading=Reading(temperature=args.temperature, guidance=args.guidance),
+            acoustics=acoustics,
+            seed=0,
         )
         rows.append((speech, line[-1], args.inputs[who]))
     write(args.out, rows)
@@ -46,7 +52,9 @@ def speak(args: argparse.Namespace) -> None:
 def convert(args: argparse.Namespace) -> None:
     tts = SpearTTS.from_pretrained(args.voice, "cpu")
     items = read_filelist(args.inputs[0])
-    acoustics = Acoustics(args.decoder, args.prompting, args.acoustic_temperature, guidance=args.guidance)
+    acoustics = Acoustics(
+        args.decoder, args.prompting, args.acoustic_temperature, guidance=args.acoustic_guidance
+    )
     rows = []
     for item, other in zip(items, [*items[1:], items[0]], strict=True):
         rows.append(
@@ -145,6 +153,7 @@ def main() -> int:
     parser.add_argument("--cpu-time", action="store_true", help="of speed: not the wall's, for busy machines")
     parser.add_argument("--acoustic-temperature", type=float)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--acoustic-guidance", type=float)
     parser.add_argument("--number", type=int, default=50)
     parser.add_argument("--codebooks", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)

@@ -210,16 +210,20 @@ def test_a_voice_says_its_decoder(folder, tmp_path):
     assert pick_way(None, SpearTTS.from_pretrained(other, "cpu").voice) == "bridge"
 
 
-def test_a_voice_says_how_closely_its_codes_follow(folder, someone):
-    other = build_spear_voice(folder.parent / "close", folder.parent / "tiny", acoustic_guidance=3.0)
+def test_a_voice_says_how_closely_its_models_follow(folder, someone):
+    follows = {"guidance": 30.0, "acoustic_guidance": 3.0}
+    other = build_spear_voice(folder.parent / "close", folder.parent / "tiny", **follows)
     close, plain = (SpearTTS.from_pretrained(place, "cpu") for place in (other, folder))
 
-    def codes(tts, **acoustics):
-        return tts.synthesize(TEXT, someone, acoustics=Acoustics("ar", **acoustics), seed=1).codes[0]
+    def said(tts, text=None, sound=None):
+        reading, acoustics = Reading(guidance=text), Acoustics("ar", guidance=sound)
+        speech = tts.synthesize(TEXT, someone, reading=reading, acoustics=acoustics, seed=1)
+        return speech.tokens[0].tolist(), speech.codes[0].tolist()
 
-    assert torch.equal(codes(close), codes(plain, guidance=3.0))
-    assert torch.equal(codes(close, guidance=1.0), codes(plain))
-    assert not torch.equal(codes(close), codes(plain))
+    assert said(close) == said(plain, 30.0, 3.0)
+    assert said(close, 1.0, 1.0) == said(plain)
+    assert said(close)[0] != said(plain)[0]
+    assert said(close, 1.0)[0] == said(plain)[0] and said(close, 1.0)[1] != said(plain)[1]
 
 
 def test_a_voice_is_published_of_its_parts(folder, someone, tmp_path):

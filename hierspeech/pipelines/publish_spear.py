@@ -115,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--temperature", type=float, help="of text to semantic by default")
     parser.add_argument("--acoustic-temperature", type=float, help="of the codes by default")
+    parser.add_argument("--guidance", type=float, help="of text to semantic by default (default: 1)")
     parser.add_argument("--acoustic-guidance", type=float, help="of the codes by default (default: 1)")
     parser.add_argument("--top-k", type=int, help="of the semantic tokens by default")
     parser.add_argument("--prompt", action="append", default=[], metavar="NAME=WAV", help="a speaker to save")

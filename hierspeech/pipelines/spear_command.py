@@ -18,9 +18,16 @@ MODES = ("hierspeech", "spear")
 DECODERS = ("ar", "nar", "bridge")
 PROMPTINGS = ("style", "continue", "both")
 OPTIONS = (
-    "decoder", "prompting", "temperature", "acoustic_temperature", "top_k", "top_p", "guidance", "beams", "speaking_rate",
+    "decoder", "prompting", "temperature", "acoustic_temperature", "top_k", "top_p", "guidance", "acoustic_guidance",
+    "beams", "speaking_rate",
 )  # fmt: skip
-READING_ONLY = ("temperature", "top_k", "beams", "speaking_rate")  # what conversion has no text for
+READING_ONLY = (
+    "temperature",
+    "top_k",
+    "guidance",
+    "beams",
+    "speaking_rate",
+)  # what conversion has no text for
 HIERARCHICAL = ("noise_scale", "noise_scale_vc", "denoise_ratio", "batch")
 
 
@@ -50,15 +57,20 @@ def add_spear_options(parser: argparse.ArgumentParser, reading: bool = True) -> 
     )
     group.add_argument("--top-p", type=float, help="draw from the likeliest tokens of this probability only")
     group.add_argument(
-        "--guidance",
+        "--acoustic-guidance",
         type=float,
-        help="of the codes: above 1 words and voice are followed more closely (default: the voice's)",
+        help="above 1 acoustic tokens follow words and voice more closely (default: the voice's)",
     )
     if reading:
         group.add_argument(
             "--temperature",
             type=float,
             help="spread of semantic tokens, 0 the likeliest (default: the voice's)",
+        )
+        group.add_argument(
+            "--guidance",
+            type=float,
+            help="above 1 semantic tokens follow the text more closely (default: the voice's)",
         )
         group.add_argument("--top-k", type=int, help="draw from so many likeliest semantic tokens only")
         group.add_argument(
@@ -99,6 +111,7 @@ def speak(arguments: argparse.Namespace, text: str) -> None:
         temperature=arguments.temperature,
         top_k=arguments.top_k,
         top_p=arguments.top_p,
+        guidance=arguments.guidance,
         beams=1 if arguments.beams is None else arguments.beams,
     )
     options = {
@@ -152,5 +165,5 @@ def acoustics(arguments: argparse.Namespace):
         prompting=arguments.prompting or "style",
         temperature=arguments.acoustic_temperature,
         top_p=arguments.top_p,
-        guidance=arguments.guidance,
+        guidance=arguments.acoustic_guidance,
     )

@@ -28,7 +28,7 @@ class Reading:
         speaking_rate: tokens of text a second of speech; None is the voice's own.
         temperature: 0 takes the likeliest token; None is the voice's.
         top_k, top_p: only among the likeliest tokens.
-        guidance: above 1 the text is followed more closely; needs a model trained for it.
+        guidance: above 1 the text is followed more closely; needs a model trained for it. None is the voice's, and 1 where tokens are drafted.
         beams: above 1, beam search, which draws nothing.
         speculate: above 0, so many tokens at once are drafted by the model's early exit.
     """
@@ -37,7 +37,7 @@ class Reading:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
-    guidance: float = 1.0
+    guidance: float | None = None
     beams: int = 1
     speculate: int = 0
 
@@ -97,6 +97,9 @@ def read_texts(
         check_length(one.ids, config.max_text)
     ids, languages, lengths = pad_texts(encoded)
     temperature = description.temperature if reading.temperature is None else reading.temperature
+    guidance = reading.guidance
+    if guidance is None:
+        guidance = 1.0 if reading.speculate else description.guidance
     out = model.generate(
         torch.tensor(ids, device=device),
         torch.tensor(lengths, device=device),
@@ -104,7 +107,7 @@ def read_texts(
         rate=speaking_rate(voice, speed, reading),
         prompt=known,
         n_prompt_text=n_known_text,
-        sampling=Sampling(temperature, reading.top_k or description.top_k, reading.top_p, reading.guidance),
+        sampling=Sampling(temperature, reading.top_k or description.top_k, reading.top_p, guidance),
         seed=seeds,
         beams=reading.beams,
         speculate=reading.speculate,

@@ -48,10 +48,11 @@ class SpearDescription:
     prompts: list[str] = field(default_factory=list)
     max_chars: int = 150  # longest piece of text spoken at once
     temperature: float = 0.7  # of text to semantic
-    acoustic_temperature: float = 0.7
-    acoustic_guidance: float = (
-        1.0  # how closely codes follow tokens and style; 1 is as the model would of itself
+    guidance: float = (
+        1.0  # of text to semantic: how closely tokens follow the text; 1 is as the model would of itself
     )
+    acoustic_temperature: float = 0.7
+    acoustic_guidance: float = 1.0  # likewise, of codes that follow tokens and style
     top_k: int | None = None
     speaking_rate: float | None = None  # tokens of text a second; None is the model's own choice
 
