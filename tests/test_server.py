@@ -188,6 +188,13 @@ def test_instructions_are_ignored_and_that_is_said(client):
     assert answer.headers["x-ignored"] == "instructions"
 
 
+def test_a_language_that_the_voice_does_not_know_is_warned_of(server):
+    assert "x-warning" not in server.speak("Hello.").headers
+    assert "trained on en-us, not on pl" in server.speak("Hello.", language="pl").headers["x-warning"]
+    assert "Cyrillic" in server.speak("Привет, как дела?").headers["x-warning"]
+    assert server.speak("Hello.", language="nowhere").status_code == 400
+
+
 def test_models(client, server):
     names = [model.id for model in client.models.list()]
     assert names[0] == server.settings.voice and "tts-1" in names

@@ -59,7 +59,7 @@ def create_app(engine: Engine, settings: Settings, voices: VoiceStore | None = N
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type"],
-            expose_headers=["x-sample-rate", "x-seed", "x-ignored", "retry-after"],
+            expose_headers=["x-sample-rate", "x-seed", "x-ignored", "x-warning", "retry-after"],
         )
     return app
 

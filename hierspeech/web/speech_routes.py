@@ -22,6 +22,8 @@ from hierspeech.web.responses import (
     while_connected,
 )
 from hierspeech.web.uploads import read_upload, recording_errors
+from speech.text.marks import read_marks
+from speech.text.scripts import check_languages
 
 Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -66,6 +68,17 @@ class SpeechBody(BaseModel):
     timestamps: bool = Field(False, description="Words with their times, as events; only with sse.")
 
 
+def language_misfits(text: str, language: str | None, context: Context) -> list[str]:
+    """What `LanguageWarning` says of a text; what cannot be read at all is said when it is spoken."""
+    voices = context.voices
+    try:
+        return check_languages(
+            read_marks(text).text, language or voices.description.language, voices.languages
+        )
+    except ValueError:
+        return []
+
+
 def speech_routes(context: Context) -> APIRouter:
     """The endpoints that give sound."""
     settings, engine, metrics = context.settings, context.engine, context.metrics
@@ -94,6 +107,8 @@ def speech_routes(context: Context) -> APIRouter:
         headers = sound_headers(settings.sample_rate, seed)
         if body.instructions:
             headers["X-Ignored"] = "instructions"
+        if misfits := language_misfits(body.input, body.language, context):
+            headers["X-Warning"] = " ".join(misfits).encode("ascii", "replace").decode()
         if body.stream_format is None and not settings.stream:
             spoken = await while_connected(request, engine.speak(wanted))
             metrics.characters.inc(len(body.input))

@@ -59,6 +59,8 @@ class VoiceStore:
         """Args: voice: name, folder or hub id; folder: where uploaded ones are kept, too (None: in memory alone)."""
         place = find_voice(voice)
         self.description = read_description(place)
+        config = json.loads((place / self.description.ttv / "config.json").read_text(encoding="utf-8"))
+        self.languages = config.get("languages") or [self.description.language]  # that the voice was trained on
         self.max_voices, self._folder = max_voices, folder
         self._lock = threading.Lock()
         self._voices: dict[str, tuple[StoredVoice, VoicePrompt]] = {}
