@@ -59,7 +59,7 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
             "--ref",
             metavar="FILE|NAME",
             action=References,
-            help="whose voice: a recording, or a saved prompt's name (default: the first); of several the average",
+            help="whose voice: a recording, its URL, or a saved prompt's name (default: the first); of several the average",
         )
         parser.add_argument(
             "--noise-scale", type=float, help="0 even, 0.333 robust, 0.667 lively (default: the voice's)"

@@ -16,6 +16,7 @@ import torch
 
 from hierspeech.pipelines.arguments import DENOISE_RATIOS, SHARES, check_range
 from hierspeech.pipelines.recording import prepare_reference
+from hierspeech.pipelines.remote import fetch, is_url
 from hierspeech.pipelines.voice import Voice
 from speech.audio import AudioError
 from speech.f0 import extract_f0
@@ -189,7 +190,7 @@ def as_prompt(
     sample_rate: int | None = None,
     denoise_ratio: float | None = None,
 ) -> VoicePrompt:
-    """Turns any reference into a prompt of `voice`: a prompt, samples, a sound file, a saved prompt, a shipped name.
+    """Turns any reference into a prompt of `voice`: a prompt, samples, a sound file or its URL, a saved prompt, a shipped name.
 
     An existing file goes before a shipped prompt of the same name. None is the voice's first shipped prompt. A prompt
     that is one already cannot be denoised any more. Of a list of references the average is taken.
@@ -224,7 +225,7 @@ def as_prompt(
 
 
 def find_reference(reference: str | os.PathLike | None, voice: Voice) -> Path:
-    """The file behind a path, a shipped prompt's name, or None (the first shipped prompt)."""
+    """The file behind a path, a URL, a shipped prompt's name, or None (the first shipped prompt)."""
     shipped = voice.description.prompts
     if reference is None:
         if not shipped:
@@ -232,6 +233,8 @@ def find_reference(reference: str | os.PathLike | None, voice: Voice) -> Path:
                 f"the voice {voice.description.name!r} has no saved prompts: expected a reference recording."
             )
         reference = shipped[0]
+    elif is_url(reference):
+        return fetch(reference)
     elif Path(reference).exists():
         return Path(reference)
     if str(reference) in shipped:

@@ -60,7 +60,9 @@ class VoiceStore:
         place = find_voice(voice)
         self.description = read_description(place)
         config = json.loads((place / self.description.ttv / "config.json").read_text(encoding="utf-8"))
-        self.languages = config.get("languages") or [self.description.language]  # that the voice was trained on
+        self.languages = config.get("languages") or [
+            self.description.language
+        ]  # that the voice was trained on
         self.max_voices, self._folder = max_voices, folder
         self._lock = threading.Lock()
         self._voices: dict[str, tuple[StoredVoice, VoicePrompt]] = {}
