@@ -44,7 +44,9 @@ def work(arguments: argparse.Namespace) -> None:
 
     from hierspeech.pipelines.conversion import VoiceConversion  # after the cheap checks: it loads torch
 
-    conversion = VoiceConversion.from_pretrained(arguments.voice, arguments.device, arguments.precision)
+    conversion = VoiceConversion.from_pretrained(
+        arguments.voice, arguments.device, arguments.precision, watermark=arguments.watermark
+    )
     options = {
         "noise_scale": arguments.noise_scale,
         "seed": arguments.seed,

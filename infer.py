@@ -118,7 +118,9 @@ def work(arguments: argparse.Namespace) -> None:
 
     from hierspeech.pipelines.tts import TextToSpeech  # after the cheap checks: it loads torch
 
-    tts = TextToSpeech.from_pretrained(arguments.voice, arguments.device, arguments.precision)
+    tts = TextToSpeech.from_pretrained(
+        arguments.voice, arguments.device, arguments.precision, watermark=arguments.watermark
+    )
     options = speaking_options(arguments)
     if arguments.stream:
         chunks = tts.stream(text, arguments.ref, **vars(options))
@@ -192,7 +194,9 @@ def speak_batch(arguments: argparse.Namespace) -> None:
     from hierspeech.pipelines.tts import TextToSpeech
 
     tts, options = (
-        TextToSpeech.from_pretrained(arguments.voice, arguments.device, arguments.precision),
+        TextToSpeech.from_pretrained(
+            arguments.voice, arguments.device, arguments.precision, watermark=arguments.watermark
+        ),
         speaking_options(arguments),
     )
     since = time.monotonic()

@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
@@ -167,3 +169,29 @@ def test_a_watermark_marks_all_that_goes_out(folder, prompt, tmp_path):
 def test_the_package_says_that_it_is_typed():
     assert (ROOT / "hierspeech/py.typed").is_file()
     assert "py.typed" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+class Perth:
+    """As the package of that name has it."""
+
+    def apply_watermark(self, wav, watermark=None, sample_rate=32000, **_):
+        assert sample_rate == 24000
+        return 0.5 * wav.astype(np.float64)
+
+
+def test_perth_marks_by_name(folder, prompt, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "perth", types.SimpleNamespace(PerthImplicitWatermarker=Perth))
+    marked = TextToSpeech.from_pretrained(folder, "cpu", watermark="perth")
+    plain = TextToSpeech.from_pretrained(folder, "cpu")
+    said = [tts("hello there", prompt, seed=1, output_sample_rate=24000) for tts in (marked, plain)]
+    assert said[0].audio.dtype == np.float32
+    assert np.array_equal(said[0].audio, 0.5 * said[1].audio)
+
+    monkeypatch.setitem(sys.modules, "perth", types.SimpleNamespace(PerthImplicitWatermarker=None))
+    arguments = ["--text", "Hello.", "--voice", str(folder), "--out", str(tmp_path / "out.wav")]
+    assert infer.main([*arguments, "--watermark", "perth"]) == 2
+    assert infer.main([*arguments, "--watermark", "ink"]) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert "pip install 'hierspeech[watermark]'" in errors[0]
+    assert errors[1] == "infer.py: watermark 'ink': expected one of perth."
+    assert not (tmp_path / "out.wav").exists()

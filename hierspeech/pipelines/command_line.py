@@ -76,6 +76,11 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
             help="of the output: loudness is -23 dB RMS, peak 0.999 at the highest sample, prompt the peak of --ref "
             "(default: the voice's)",
         )
+        parser.add_argument(
+            "--watermark",
+            metavar="NAME",
+            help="an inaudible mark in the sound: perth, of the extra watermark (default: none)",
+        )
         parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal sound (default: 0)")
     add_model_options(parser)
     parser.add_argument(

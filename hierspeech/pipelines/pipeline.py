@@ -1,7 +1,7 @@
 """What the pipelines have in common: a voice, found and loaded by name."""
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,9 +11,9 @@ import torch
 
 from hierspeech.pipelines.output import Speech
 from hierspeech.pipelines.voice import DEFAULT_VOICE, Voice, load_voice
+from hierspeech.pipelines.watermark import Watermark, load_watermark
 
 P = TypeVar("P", bound="Pipeline")
-Watermark = Callable[[np.ndarray, int], np.ndarray]
 
 
 class Pipeline:
@@ -36,7 +36,7 @@ class Pipeline:
         device: str = "auto",
         precision: str = "fp32",
         dtype: torch.dtype | str | None = None,
-        watermark: Watermark | None = None,
+        watermark: Watermark | str | None = None,
     ) -> P:
         """Loads a voice.
 
@@ -45,10 +45,12 @@ class Pipeline:
             device: "auto", "cpu", "cuda" or "cuda:N".
             precision: "bf16" lets full-size waveform models multiply in bf16 where that is faster; all else stays "fp32".
             dtype: the same as torch says it: torch.float32 or torch.bfloat16, or their names; None is as `precision` says.
-            watermark: marks what goes out, see `watermark`; nothing does by default.
+            watermark: marks what goes out: a function, see the attribute, or a name of `WATERMARKS`; nothing does by default.
         Raises:
-            ValueError: no such voice, one that lacks what the pipeline needs, another precision, or a device that is not there.
+            ValueError: no such voice, one that lacks what the pipeline needs, another precision, a device or watermark that is not there.
         """
+        if isinstance(watermark, str):  # first: what is not installed is said before models are loaded
+            watermark = load_watermark(watermark)
         pipeline = cls(load_voice(name, device, pick_precision(precision, dtype)))
         pipeline.watermark = watermark
         return pipeline
