@@ -51,8 +51,8 @@ class Server:
         command = [sys.executable, str(ROOT / "serve.py"), "--port", "0", *options]
         self.since = time.perf_counter()
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        match = re.search(r"http://\S+(?=;)", line)
+        lines = iter(self.process.stdout.readline, "")
+        match = next((found for line in lines if (found := re.search(r"http://\S+(?=;)", line))), None)
         if match is None:
             sys.exit("the server did not start")
         self.address = urlsplit(match.group())

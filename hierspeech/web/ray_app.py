@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -194,7 +194,9 @@ def serve_on_ray(settings: Settings, scale: Scale, address: str | None, say: Cal
         LocalEngine(settings), settings
     )  # what is wrong with the voice or its folder is said here, at once
     if address is None:
-        listen(settings.host, settings.port).close()
+        listener = listen(settings.host, settings.port)
+        settings = replace(settings, port=listener.getsockname()[1])  # of 0, any free one
+        listener.close()
     else:
         _check_address(address)
     try:
