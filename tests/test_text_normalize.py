@@ -174,7 +174,7 @@ def test_british_dates_start_with_the_day():
     ],
 )
 def test_generic_leaves_words_and_numbers_to_espeak(language, written, said):
-    assert normalize(written, language) == said
+    assert normalize(written, language, "generic") == said
 
 
 def test_generic_keeps_joiners_that_spell():
@@ -193,11 +193,11 @@ def test_none_changes_nothing():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="unknown normalizer 'x': known are english, generic"):
+    with pytest.raises(ValueError, match="unknown normalizer 'x': known are english, localized, generic"):
         normalize("a", normalizer="x")
     with pytest.raises(ValueError, match="unknown language"):
         normalize("a", "no-such-language")
-    assert set(NORMALIZERS) == {"english", "generic", "english_cleaners2", "none"}
+    assert set(NORMALIZERS) == {"english", "localized", "generic", "english_cleaners2", "none"}
 
 
 @pytest.mark.parametrize("name", sorted(NORMALIZERS))

@@ -68,7 +68,7 @@ def test_find_language():
     assert find_language("EN_us").voice == "en-us"
     assert find_language("fr-fr").code == "fr"
     assert find_language("cmn").code == "zh"
-    assert find_language("is").normalizer == "generic"
+    assert find_language("is").normalizer == "localized"
     assert find_language("en-gb-scotland").normalizer == "english"
     with pytest.raises(ValueError, match="unknown language 'xx'"):
         find_language("xx")

@@ -25,7 +25,7 @@ class Language:
 
     code: str
     voice: str
-    normalizer: str = "generic"
+    normalizer: str = "localized"
     scripts: tuple[str, ...] = ("LATIN",)
     sample: str = ""
 
@@ -90,7 +90,7 @@ def find_language(code: str) -> Language:
         if listed:
             return listed[0]
         return Language(
-            wanted, voices[wanted], "english" if wanted.startswith("en-") else "generic", scripts=()
+            wanted, voices[wanted], "english" if wanted.startswith("en-") else "localized", scripts=()
         )
     known = sorted(set(LANGUAGES) | set(voices))
     close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)

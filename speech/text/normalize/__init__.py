@@ -17,6 +17,12 @@ def _english(text: str, language: str) -> str:
     return normalize_english(text, language)
 
 
+def _localized(text: str, language: str) -> str:
+    from speech.text.normalize.localized import normalize_localized
+
+    return normalize_localized(text, language)
+
+
 def _english_cleaners2(text: str, language: str) -> str:
     from speech.text.normalize.english_cleaners2 import clean_english
 
@@ -35,6 +41,7 @@ def _none(text: str, language: str) -> str:
 
 NORMALIZERS: dict[str, Callable[[str, str], str]] = {
     "english": _english,  # our rules, over number words of num2words
+    "localized": _localized,  # other languages: names of CLDR (Babel), ordinals of num2words; digits stay espeak's
     "generic": _generic,  # any language: characters are tidied, numbers and signs are left to espeak, which knows most
     "english_cleaners2": _english_cleaners2,  # what the published HierSpeech++ models were trained with
     "none": _none,
