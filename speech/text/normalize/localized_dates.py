@@ -13,8 +13,8 @@ _ISO = re.compile(r"(?<![\w./-])(\d{4})-(\d{2})-(\d{2})(?![\w/-]|\.\d)")
 _DAY_FIRST = re.compile(r"(?<![\w./-])(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?![\w/-]|\.\d)")
 _YEAR_SIGNS = {"pl": re.compile(r"(?<=\b\d{4}) ?r\."), "ru": re.compile(r"(?<=\b\d{4}) ?г\.")}
 _YEARS = {
-    "pl": re.compile(r"\b(?:(we?|po|o) )?(\d{4}) (roku)\b"),
-    "ru": re.compile(r"\b(?:([Вв]о?) )?(\d{4}) (году|года|год)\b"),
+    "pl": re.compile(r"\b(?:([Ww]e?|[Pp]o|[Oo]) )?([1-9]\d{3}) (roku)\b"),
+    "ru": re.compile(r"\b(?:([Вв]о?) )?([1-9]\d{3}) (году|года|год)\b"),
 }
 _GERMAN_DAY = re.compile(
     r"\b((?:[Aa]m|[Vv]om|[Zz]um|[Bb]is|[Dd]e[mnrs]|[Aa]b|[Ss]eit) )(\d{1,2})\.(\d{1,2})\.(?!\d)"
@@ -26,7 +26,7 @@ _GERMAN_ORDINAL = re.compile(
 _GERMAN_WEAK = re.compile(r"\b(?:am|vom|zum|zur|beim|im|de[mns]|bis|ab|seit|nach|vor) $", re.I)
 _GERMAN_THE = re.compile(r"\b(?:der|die|das) $", re.I)
 _GERMAN_YEAR = re.compile(
-    r"\b(Jahr(?:e[sn]?)?|[Ss]eit|[Aa]nno) (1[1-9]\d\d)(?![\w%€$]|[.,]\d| ?[€$%]| \w{1,3}\b)"
+    r"\b(Jahr(?:e[sn]?)?|[Ss]eit|[Aa]nno) (1[1-9]\d\d)(?![\w%€$]|[.,]\d| ?[€$%]| (?:k?[mgW]|[th]|Euro|Dollar|Tage\w*|Jahre\w*)\b)"
 )
 
 
