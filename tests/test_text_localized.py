@@ -21,6 +21,8 @@ SAID = {
         ("5 kg, 1 h, 2 h, 1 t, 80 km/h, 1,5 %", "5 Kilogramm, eine Stunde, 2 Stunden, eine Tonne, 80 Kilometer pro Stunde, 1,5 Prozent"),
         ("Bei -5 °C in 3-5 Tagen", "Bei minus 5 Grad Celsius in 3 bis 5 Tagen"),
         ("Bis zum 12.5. im 19. Jahrhundert", "Bis zum zwölften Mai im neunzehnten Jahrhundert"),
+        ("Das war 2024 m. E. falsch, um 8 h, 8 h lang", "Das war 2024 m. E. falsch, um 8 Uhr, 8 Stunden lang"),
+        ("vom 3. bis 5. Mai, 5 Mio. €, 3-mal", "vom dritten bis fünften Mai, 5 Mio. €, 3-mal"),
         ("Müller & Söhne: 3 + 4 = 7", "Müller und Söhne: 3 plus 4 gleich 7"),
         ("5 Std. lang, seit 1984 in Köln, 14:30-15:00 Uhr", "5 Stunden lang, seit neunzehnhundertvierundachtzig in Köln, 14 Uhr 30 bis 15 Uhr"),
     ],
@@ -35,6 +37,7 @@ SAID = {
     "es": [
         ("El 12/05/2024 a las 14:30 costó 12,50 €.", "El 12 de mayo de 2024 a las 14 y 30 costó 12 euros con 50."),
         ("el 1º piso, el 1º de mayo, la 2ª vez, el 3.er día", "el primer piso, el primero de mayo, la segunda vez, el tercer día"),
+        ("de 9:00 a 14:00, 31 €", "de 9 a 14, treinta y un euros"),
         ("a la 1:00, a las 21:00, a las 17:00 h", "a la una, a las veintiuna, a las 17 horas"),
         ("21 kg, 1 h, 200 £, 1 €", "veintiún kilogramos, una hora, doscientas libras, un euro"),
         ("3-5 días, -3 °C, 50 %, 80 km/h", "3 a 5 días, menos 3 grados Celsius, 50 por ciento, 80 kilómetros por hora"),
@@ -68,6 +71,7 @@ SAID = {
         ("3 maja, w 1984 r. Potem do 2000 roku", "trzeciego maja, w tysiąc dziewięćset osiemdziesiątym czwartym roku. Potem do dwutysięcznego roku"),
         ("W 2021 r.", "W dwa tysiące dwudziestym pierwszym roku."),
         ("1 h, 2 min, 5 min, 22 t, 3,5 kg, 5 kg", "jedna godzina, dwie minuty, 5 minut, dwadzieścia dwie tony, 3,5 kilograma, 5 kilogramów"),
+        ("od 5 do 10 maja, ul. Długa 5 m. 3", "od piątego do dziesiątego maja, ul. Długa 5 m. 3"),
         ("o godz. 14.30, od 8:00 do 16:05", "o godzinie czternastej 30, od ósmej do szesnastej zero 5"),
         ("1 zł, 2 zł, 5 zł, 0,99 zł, 5 €, $12.50", "1 złoty, 2 złote, 5 złotych, 99 groszy, 5 euro, 12 dolarów 50 centów"),
         ("12 345 osób, -5 °C, 50%, Kowalski & syn", "12345 osób, minus 5 stopni Celsjusza, 50 procent, Kowalski i syn"),
@@ -79,6 +83,7 @@ SAID = {
         ("100 руб., 1 руб. и 21,01 ₽", "100 рублей, 1 рубль и 21 рубль одна копейка"),
         ("3-й, 5-го, 2-я, в 21:00", "третий, пятого, вторая, в 21 час"),
         ("5 € & $2, -5 °C, 50%", "5 евро и 2 доллара, минус 5 градусов Цельсия, 50 процентов"),
+        ("с 5 по 10 мая, 5 т. 3", "с пятого по десятое мая, 5 т. 3"),
         ("5 с половиной", "5 с половиной"),
     ],
     "sv": [
@@ -90,12 +95,14 @@ SAID = {
     "tr": [
         ("12.05.2024 saat 14:30'da 12,50 ₺.", "12 Mayıs 2024 saat 14 30'da 12 lira 50 kuruş."),
         ("%50, 50%, 5 kg, 20 °C, 80 km/h", "yüzde 50, yüzde 50, 5 kilogram, 20 derece, saatte 80 kilometre"),
+        ("100 TL'ye, ₺50, saat 9:00-17:00", "100 TL'ye, 50 lira, saat 9 17"),
         ("14:05, -5 °C, 3 + 4 = 7, Ali & Can", "14 sıfır 5, eksi 5 derece, 3 artı 4 eşittir 7, Ali ve Can"),
         ("5 TL, 5 €, 1.500 km", "5 lira, 5 avro, 1500 kilometre"),
     ],
     # of the others: what CLDR says without grammar of ours
     "fi": [("5 kg, 12,50 €, 12.5.2024, 14:30", "5 kilogrammaa, 12,50 euroa, 12.5.2024, 14:30")],
-    "cs": [("3 kg, 5 kg, 1 Kč, 2 s tebou", "3 kilogramy, 5 kilogramů, 1 česká koruna, 2 s tebou")],
+    "cs": [("3 kg, 5 kg, 1 Kč, 5 Kč, 2 s tebou", "3 kilogramy, 5 kilogramů, 1 koruna, 5 korun, 2 s tebou")],
+    "nb": [("1 kr, 5 kr, 3 dager", "1 krone, 5 kroner, 3 dager")],
     "ca": [("5 km, 12/05/2024", "5 quilòmetres, 12 de maig del 2024")],
     "uk": [("5 кг, 2 год, 12.05.2024", "5 кілограмів, 2 год, 12.05.2024")],
 }

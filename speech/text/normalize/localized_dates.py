@@ -16,6 +16,7 @@ _YEARS = {
     "pl": re.compile(r"\b(?:([Ww]e?|[Pp]o|[Oo]) )?([1-9]\d{3}) (roku)\b"),
     "ru": re.compile(r"\b(?:([Вв]о?) )?([1-9]\d{3}) (году|года|год)\b"),
 }
+_FROM_TO = {"pl": ("([Oo]d)", "ego"), "ru": ("([Сс]о?)", "gm")}  # "с 5 по 10 мая"
 _GERMAN_DAY = re.compile(
     r"\b((?:[Aa]m|[Vv]om|[Zz]um|[Bb]is|[Dd]e[mnrs]|[Aa]b|[Ss]eit) )(\d{1,2})\.(\d{1,2})\.(?!\d)"
 )
@@ -39,6 +40,10 @@ def speak_dates(text: str, data: Data) -> str:
     text = _DAY_FIRST.sub(lambda m: _date(m, m[1], m[3], m[4], data), text)
     if data.language == "de":
         text = _GERMAN_DAY.sub(lambda m: m[1] + _date(m, m[2], m[3], None, data, m[1]), text)
+    if data.language in _FROM_TO:
+        word, form = _FROM_TO[data.language]
+        rule = rf"\b{word} (\d{{1,2}})(?= (?:до|по|do) \d{{1,2}} (?:{'|'.join(data.months)})\b)"
+        text = re.sub(rule, lambda m: f"{m[1]} {ordinal(int(m[2]), data.language, form)}", text)
     if data.language in ("de", "pl", "ru", "sv"):
         text = _named(data).sub(lambda m: _date(m, m[1], str(data.months[m[2].lower()]), m[3], data), text)
     if data.language == "de":
@@ -71,7 +76,8 @@ def _date(
         words = f"{ordinal(number, 'pl', 'ego')} {name}"
         return f"{words} {ordinal(int(year_digits), 'pl', 'ego')} roku" if year_digits else words
     if data.language == "ru":
-        words = f"{ordinal(number, 'ru', 'gm')} {name}"
+        until = re.search(r"\bпо $", match.string[: match.start()])
+        words = f"{ordinal(number, 'ru', 'nn' if until else 'gm')} {name}"
         return f"{words} {ordinal(int(year_digits), 'ru', 'gm')} года" if year_digits else words
     if data.language == "sv":
         return " ".join([ordinal(number, "sv"), name, *([year_digits] if year_digits else [])])
