@@ -27,8 +27,15 @@ _ABBREVIATIONS = frozenset(
 )
 _BEFORE_NUMBERS = frozenset(
     "no nos p pp vol vols ch chap fig figs eq sec art ed eds apt ext ver tel jan feb mar apr jun jul aug sep sept oct "
-    "nov dec".split()
+    "nov dec kl godz nr str".split()
 )
+# German ordinals, whose full stop ends no sentence: "Montag, 3. Mai", "am 12. April", "im 19. Jahrhundert"
+_GERMAN_DAY = re.compile(r"(?<!\d)\d{1,2}\.$")
+_GERMAN_ORDINAL = re.compile(
+    r"\b(?:(?P<day>[Aa]m|[Bb]is)|[Dd]e[mnr]|[Ii]m|[Vv]om|[Zz]u[mr]|[Bb]eim) \d{1,3}\.$"
+)
+_GERMAN_MONTHS = frozenset("Januar Jänner Februar März Mai Juni Juli Oktober Dezember".split())
+_ENGLISH_TOO = frozenset("April August September November".split())
 _WORD_BEFORE = re.compile(r"([\w.]+)\.$")
 WORD_CHARS = 40  # of a sentence's end are looked at for its last word
 _WORD = re.compile(r"\S+")
@@ -164,6 +171,8 @@ def _ends_sentence(sentence: str, mark: str, following: str) -> bool:
         return not following
     if mark != ".":
         return True
+    if _is_german_ordinal(sentence[-WORD_CHARS:], following):
+        return False
     word = _WORD_BEFORE.search(sentence[-WORD_CHARS:])
     if not word:
         return True
@@ -175,6 +184,17 @@ def _ends_sentence(sentence: str, mark: str, following: str) -> bool:
     return name.lower() not in _ABBREVIATIONS and not (
         following[:1].isdigit() and name.lower() in _BEFORE_NUMBERS
     )
+
+
+def _is_german_ordinal(sentence: str, following: str) -> bool:
+    """Whether the number and full stop at the end of a sentence are an ordinal before `following`."""
+    if not _GERMAN_DAY.search(sentence) and not _GERMAN_ORDINAL.search(sentence):
+        return False
+    month = following.rstrip(".,;:!?…" + _CLOSERS)
+    if month in _GERMAN_MONTHS:
+        return True
+    found = _GERMAN_ORDINAL.search(sentence)
+    return found is not None and following[:1].isalpha() and (month in _ENGLISH_TOO or not found["day"])
 
 
 def _split_long(sentence: str, max_chars: int, border: str = "sentence") -> list[Piece]:

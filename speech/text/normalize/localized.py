@@ -19,6 +19,7 @@ _LEADING_PLUS = re.compile(r"(?:(?<=^)|(?<=[\s(]))\+(?=\d{1,3}(?!\d| ?\d))")
 _PLUS = re.compile(r"(?<=[\d)]) ?\+ ?(?=[\d(])")
 _EQUALS = re.compile(r"(?<=[\w)%]) = (?=[\w(-])")
 _AND = re.compile(r"(?<=\s)&(?=\s)")
+_AND_BEFORE_I = re.compile(r"(?<=\s)&(?= h?i(?!e))", re.I)  # "padres e hijos", but "agua y hielo"
 _NEEDED = re.compile(r"[\d&=+]|[IVX]e\b")
 _ROMAN_CENTURY = re.compile(r"\b([IVX]{1,6})e(?= siècles?\b)")
 # "el 1º piso" is "el primer piso", "el 1º de mayo" is "el primero de mayo"
@@ -57,6 +58,8 @@ def normalize_localized(text: str, language: str) -> str:
     text = _speak_ordinals(text, data.language)
     if data.grammar.decimal:
         text = re.sub(r"(?<![\d.,])(\d+),(\d+)(?!\d|[.,]\d)", rf"\1 {data.grammar.decimal} \2", text)
+    if data.language == "es":
+        text = _AND_BEFORE_I.sub("e", text)
     for rule, word in (
         (_LEADING_PLUS, data.grammar.plus),
         (_PLUS, data.grammar.plus),

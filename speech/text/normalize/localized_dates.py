@@ -13,9 +13,10 @@ _ISO = re.compile(r"(?<![\w./-])(\d{4})-(\d{2})-(\d{2})(?![\w/-]|\.\d)")
 _DAY_FIRST = re.compile(r"(?<![\w./-])(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?![\w/-]|\.\d)")
 _YEAR_SIGNS = {"pl": re.compile(r"(?<=\b\d{4}) ?r\."), "ru": re.compile(r"(?<=\b\d{4}) ?г\.")}
 _YEARS = {
-    "pl": re.compile(r"\b(?:(we?|po|o) )?(\d{4}) (roku)\b"),
-    "ru": re.compile(r"\b(?:([Вв]о?) )?(\d{4}) (году|года|год)\b"),
+    "pl": re.compile(r"\b(?:([Ww]e?|[Pp]o|[Oo]) )?([1-9]\d{3}) (roku)\b"),
+    "ru": re.compile(r"\b(?:([Вв]о?) )?([1-9]\d{3}) (году|года|год)\b"),
 }
+_FROM_TO = {"pl": ("([Oo]d)", "ego"), "ru": ("([Сс]о?)", "gm")}  # "с 5 по 10 мая"
 _GERMAN_DAY = re.compile(
     r"\b((?:[Aa]m|[Vv]om|[Zz]um|[Bb]is|[Dd]e[mnrs]|[Aa]b|[Ss]eit) )(\d{1,2})\.(\d{1,2})\.(?!\d)"
 )
@@ -26,7 +27,7 @@ _GERMAN_ORDINAL = re.compile(
 _GERMAN_WEAK = re.compile(r"\b(?:am|vom|zum|zur|beim|im|de[mns]|bis|ab|seit|nach|vor) $", re.I)
 _GERMAN_THE = re.compile(r"\b(?:der|die|das) $", re.I)
 _GERMAN_YEAR = re.compile(
-    r"\b(Jahr(?:e[sn]?)?|[Ss]eit|[Aa]nno) (1[1-9]\d\d)(?![\w%€$]|[.,]\d| ?[€$%]| \w{1,3}\b)"
+    r"\b(Jahr(?:e[sn]?)?|[Ss]eit|[Aa]nno) (1[1-9]\d\d)(?![\w%€$]|[.,]\d| ?[€$%]| (?:k?[mgW]|[th]|Euro|Dollar|Tage\w*|Jahre\w*)\b)"
 )
 
 
@@ -39,6 +40,10 @@ def speak_dates(text: str, data: Data) -> str:
     text = _DAY_FIRST.sub(lambda m: _date(m, m[1], m[3], m[4], data), text)
     if data.language == "de":
         text = _GERMAN_DAY.sub(lambda m: m[1] + _date(m, m[2], m[3], None, data, m[1]), text)
+    if data.language in _FROM_TO:
+        word, form = _FROM_TO[data.language]
+        rule = rf"\b{word} (\d{{1,2}})(?= (?:до|по|do) \d{{1,2}} (?:{'|'.join(data.months)})\b)"
+        text = re.sub(rule, lambda m: f"{m[1]} {ordinal(int(m[2]), data.language, form)}", text)
     if data.language in ("de", "pl", "ru", "sv"):
         text = _named(data).sub(lambda m: _date(m, m[1], str(data.months[m[2].lower()]), m[3], data), text)
     if data.language == "de":
@@ -71,7 +76,8 @@ def _date(
         words = f"{ordinal(number, 'pl', 'ego')} {name}"
         return f"{words} {ordinal(int(year_digits), 'pl', 'ego')} roku" if year_digits else words
     if data.language == "ru":
-        words = f"{ordinal(number, 'ru', 'gm')} {name}"
+        until = re.search(r"\bпо $", match.string[: match.start()])
+        words = f"{ordinal(number, 'ru', 'nn' if until else 'gm')} {name}"
         return f"{words} {ordinal(int(year_digits), 'ru', 'gm')} года" if year_digits else words
     if data.language == "sv":
         return " ".join([ordinal(number, "sv"), name, *([year_digits] if year_digits else [])])

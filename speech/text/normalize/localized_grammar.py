@@ -25,7 +25,7 @@ class Grammar:
         feminine: keys of units whose number words are feminine; for `sv` the neuter ones, the others being common.
         clock: words before a time with a dot ("kl. 14.30"), so that it is told from a decimal.
         clock_after: words after such a time ("14.30 Uhr").
-        money: currency -> (forms of its name, gender, forms of its hundredth, gender); forms as `counted` takes them.
+        money: currency -> (forms of its name, gender, forms of its hundredth, gender); forms as `Data.form` takes them.
         units: CLDR's key -> a better pattern than CLDR's, forms divided by "|" with {0} for the number.
     """
 

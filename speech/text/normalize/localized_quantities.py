@@ -8,7 +8,9 @@ from decimal import Decimal
 
 from speech.text.normalize.localized_data import Data
 from speech.text.normalize.localized_numbers import agreeing, to_decimal
+from speech.text.normalize.localized_tables import OWN_MONEY
 
+_ABBREVIATION = re.compile(r"\. ?(?:\d|\w\.)")
 _AMOUNT = r"\d{1,12}(?:[.,]\d{1,2})?"
 
 
@@ -30,6 +32,8 @@ def speak_units(text: str, data: Data) -> str:
         following = match.string[match.end() : match.end() + 2]
         if sign == "°" and data.language in ("es", "it", "pt") and following[1:].isalpha():
             return match[0]  # "3° piano" is a floor, "30° all'ombra" is hot
+        if len(sign) == 1 and sign.isalpha() and _ABBREVIATION.match(match.string, match.end()):
+            return match[0]  # "2024 m. E.", "Długa 5 m. 3"
         key = data.units[sign]
         pattern = data.unit(key, to_decimal(number, data.decimal))
         if pattern is None:
@@ -54,8 +58,8 @@ def say_counted(pattern: str, number: str, data: Data, gender: str) -> str:
 @functools.lru_cache(maxsize=64)
 def _money_rules(signs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     written = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
-    before = re.compile(rf"(?<!\w)({written}) ?({_AMOUNT})(?![\w%]|[.,]\d)")
-    after = re.compile(rf"(?<![\w.,:/])({_AMOUNT}) ?({written})(?![\w/]|\.\w)")
+    before = re.compile(rf"(?<!\w)({written}) ?({_AMOUNT})(?![\w%']|[.,]\d)")
+    after = re.compile(rf"(?<![\w.,:/])({_AMOUNT}) ?({written})(?![\w/']|\.\w)")
     return before, after
 
 
@@ -81,7 +85,9 @@ def _amount(amount: str, code: str, written: str, data: Data) -> str:
     known = data.grammar.money.get(code)
     if known is None:
         value = Decimal(f"{whole}.{decimals}" if decimals else whole)
-        return f"{whole}{data.decimal + decimals if decimals else ''} {data.currency(code, value)}"
+        own = OWN_MONEY.get(data.language, {}).get(code)
+        counted = data.form(value, own) if own else data.currency(code, value)
+        return f"{whole}{data.decimal + decimals if decimals else ''} {counted}"
     name, gender, hundredth, cent_gender = known
     if code == "USD" and data.locale.territory in ("BR", "MX", "419"):
         hundredth = "centavo|centavos"

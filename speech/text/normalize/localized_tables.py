@@ -34,6 +34,16 @@ LOCAL_CURRENCIES = {
     "uk": {"грн": "UAH"},
 }
 
+OWN_MONEY = {
+    "da": {"DKK": "krone|kroner"},
+    "nb": {"NOK": "krone|kroner"},
+    "cs": {"CZK": "koruna|koruny|koruny|korun"},
+    "hu": {"HUF": "forint"},
+    "ro": {"RON": "leu|lei|lei|de lei"},
+    "uk": {"UAH": "гривня|гривні|гривень|гривні"},
+}
+"""The money of a country as it is called there, in forms as `Data.form` takes them; CLDR has "norske kroner"."""
+
 UNITS = {
     "%": "concentr-percent",
     "‰": "concentr-permille",

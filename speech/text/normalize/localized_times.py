@@ -13,7 +13,7 @@ _COLON = re.compile(rf"(?<![\w:.,/+-]){_HOUR}:{_MINUTE}(?![\d:]|[.,/-]\d)")
 _LETTER = re.compile(rf"(?<![\w:.,/+-]){_HOUR} ?h ?{_MINUTE}(?!\w|[:.,/]\d)")  # 14h30
 _BETWEEN = re.compile(r"(?<=\d:\d\d) ?- ?(?=\d{1,2}:\d\d(?!\d))")
 _AFTER_ARTICLE = {  # nothing but the hour is said of 14:00 behind these
-    "es": re.compile(r"\blas? $", re.I),
+    "es": re.compile(r"\b(?:las?|de|a|desde|hasta|entre) $", re.I),
     "pt": re.compile(r"(?:\b(?:as?|das?)|[àÀ]s?) $", re.I),
     "it": re.compile(r"(?:\b(?:ore|alle|dalle|delle|le)|l') ?$", re.I),
     "sv": re.compile(r"\b(?:klockan|kl\.?) $", re.I),
@@ -33,7 +33,9 @@ def speak_times(text: str, data: Data) -> str:
         text = re.sub(
             r"\b(?:([Oo]|[Pp]o|[Oo]d|[Dd]o|[Oo]koło|[Pp]rzed) )?(godz)\. ?(?=\d)", _polish_clock, text
         )
-    text = _BETWEEN.sub(f" {data.grammar.between} " if data.grammar.between else " - ", text)
+    text = _BETWEEN.sub(f" {data.grammar.between} " if data.grammar.between else " ", text)
+    if data.language == "de":
+        text = re.sub(r"\b([Uu]m|[Aa]b|[Gg]egen|[Bb]is) (\d{1,2}) h\b", r"\1 \2 Uhr", text)
     for rule in _dotted(data.grammar.clock, data.grammar.clock_after):
         text = rule.sub(r"\1:\2", text)
     rules = [_COLON, _LETTER] if data.language in ("fr", "es", "it", "pt") else [_COLON]
