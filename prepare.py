@@ -1,6 +1,6 @@
 """Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md.
 
-`prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
+`prepare.py download ljspeech FOLDER` fetches a corpus, `prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
 text for them, `prepare.py bpe PACK OUT.json` fits byte pairs on its texts; each explains itself with --help.
 """
 
@@ -23,7 +23,8 @@ STOPPED = 130  # what shells expect of a command ended by Ctrl-C
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    further = {"tokens": _add_tokens, "pseudo": _add_labels, "bpe": _fit_bpe}.get(argv[0] if argv else "")
+    commands = {"download": _download, "tokens": _add_tokens, "pseudo": _add_labels, "bpe": _fit_bpe}
+    further = commands.get(argv[0] if argv else "")
     try:
         further(argv[1:]) if further else _make_pack(argv)
     except (ValueError, OSError) as error:
@@ -66,6 +67,20 @@ def _make_pack(argv: list[str]) -> None:
         if not add_predicted(args.out, AlignedTTV.from_pretrained(args.predicted)):
             print("predicted: there already, nothing to do", file=sys.stderr)
     print(table(summary))
+
+
+def _download(argv: list[str]) -> None:
+    from hierspeech.preparation.download import ARCHIVES, download
+
+    parser = argparse.ArgumentParser(
+        prog="prepare.py download", description="A public corpus from its authors' page."
+    )
+    parser.add_argument("corpus", choices=tuple(ARCHIVES))
+    parser.add_argument("folder", type=Path, help="the corpus becomes a folder in it")
+    parser.add_argument("--url", help="of a mirror")
+    args = parser.parse_args(argv)
+    place = download(args.corpus, args.folder, args.url)
+    print(f"{place}: python prepare.py {place} PACK --layout {ARCHIVES[args.corpus].layout}")
 
 
 def _add_tokens(argv: list[str]) -> None:
