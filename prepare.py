@@ -93,8 +93,10 @@ def _add_tokens(argv: list[str]) -> None:
     from spear.tokenizers import load_tokenizer
 
     args = _tokens_parser().parse_args(argv)
-    if not args.tokenizer and not args.codec and not args.transcribe:
+    if not (args.tokenizer or args.codec or args.transcribe or args.speakers):
         raise ValueError("tokens: expected --tokenizer FOLDER or --codec NAME, which say by what")
+    if args.speakers:
+        _add_speakers(args)
     if args.transcribe:
         from hierspeech.preparation.tokens import add_transcripts
         from spear.whisper_tokens.frozen import FrozenWhisper
@@ -129,6 +131,16 @@ def _add_tokens(argv: list[str]) -> None:
 
         if not add_acoustic_tokens(args.pack, load_codec(args.codec), args.codebooks, args.redo):
             print("acoustic_tokens: there already, nothing to do", file=sys.stderr)
+
+
+def _add_speakers(args: argparse.Namespace) -> None:
+    from hierspeech.preparation.speakers import add_speaker_vectors, load_ecapa
+
+    name, _, place = args.speakers.partition("=")
+    if name != "ecapa":
+        raise ValueError(f"tokens: --speakers {args.speakers}: expected ecapa or ecapa=FOLDER")
+    if not add_speaker_vectors(args.pack, load_ecapa(place or None), args.speakers, args.redo):
+        print("speaker_vectors: there already, nothing to do", file=sys.stderr)
 
 
 def _fit_bpe(argv: list[str]) -> None:
@@ -287,6 +299,11 @@ def _tokens_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--codec", metavar="NAME", help="write `acoustic_tokens`: a codec's folder, encodec-24khz"
+    )
+    parser.add_argument(
+        "--speakers",
+        metavar="ecapa[=FOLDER]",
+        help="write `speaker_vectors` of a public encoder, for data.style_array",
     )
     parser.add_argument("--codebooks", type=int, metavar="Q", help="of --codec (default: all)")
     parser.add_argument("--redo", action="store_true", help="replace tokens of another tokenizer or codec")

@@ -97,7 +97,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voice", default=DEFAULT_VOICE, help="name, folder or hub id (default: %(default)s)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)"
+    )
     parser.add_argument(
         "--precision",
         choices=("fp32", "bf16", "fp16"),

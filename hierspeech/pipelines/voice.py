@@ -293,12 +293,16 @@ def read_description(folder: Path) -> VoiceDescription:
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1" -> device; ValueError where it is not there."""
+    """ "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps" -> device; ValueError where it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "mps":  # never tried by us, so not by "auto" either
+        if not torch.backends.mps.is_available():
+            raise ValueError("device 'mps' is not there: torch sees no GPU of Apple's.")
+        return torch.device(name)
     match = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
     if match is None:
-        raise ValueError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N.")
+        raise ValueError(f"unknown device {name!r}: expected auto, cpu, cuda, cuda:N or mps.")
     count = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0
     if name != "cpu" and int(match.group(1) or 0) >= count:
         raise ValueError(f"device {name!r} is not there: torch sees {count} CUDA devices.")

@@ -63,7 +63,7 @@ def add_semantic_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = F
             yield (read(index).astype(np.int16),)
 
     note = {"spec": asdict(spec), "weights": digest(tokenizer)}
-    return _add(folder, SEMANTIC, note, "wav" if hears else "semantic", rows, redo)
+    return write_noted(folder, SEMANTIC, note, "wav" if hears else "semantic", rows, redo)
 
 
 def token_reader(
@@ -109,7 +109,7 @@ def add_predicted_tokens(folder: Path, tokenizer: torch.nn.Module, redo: bool = 
             yield (tokenizer.tokens(predicted.T[None].to(device()))[0].cpu().numpy().astype(np.int16),)
 
     note = {"spec": asdict(tokenizer.spec), "weights": digest(tokenizer)}
-    return _add(folder, PREDICTED, note, "predicted", rows, redo)
+    return write_noted(folder, PREDICTED, note, "predicted", rows, redo)
 
 
 def add_acoustic_tokens(
@@ -144,7 +144,7 @@ def add_acoustic_tokens(
             yield (codes[0].T.cpu().numpy().astype(np.int16),)
 
     note = {"spec": asdict(spec), "codebooks": n_codebooks, "weights": digest(codec)}
-    return _add(folder, ACOUSTIC, note, "wav", rows, redo)
+    return write_noted(folder, ACOUSTIC, note, "wav", rows, redo)
 
 
 def add_transcripts(folder: Path, whisper: Any, redo: bool = False) -> bool:
@@ -169,7 +169,7 @@ def add_transcripts(folder: Path, whisper: Any, redo: bool = False) -> bool:
             yield from ((np.array(heard.get(index, []), np.int32),) for index in window)
 
     note = {"spec": asdict(whisper.spec), "weights": digest(whisper.model)}
-    return _add(folder, TRANSCRIPTS, note, "wav", rows, redo)
+    return write_noted(folder, TRANSCRIPTS, note, "wav", rows, redo)
 
 
 @torch.inference_mode()
@@ -221,7 +221,8 @@ def fit_tokenizer(
     return quantizer
 
 
-def _add(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: bool) -> bool:
+def write_noted(folder: Path, name: str, note: dict, source: str, rows: Rows, redo: bool) -> bool:
+    """Write the array `name`, made of the array `source`, with its note, shard after shard; False if all is there."""
     folder = Path(folder)
     with locked(folder):
         pack = Pack(folder)
