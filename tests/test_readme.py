@@ -48,7 +48,7 @@ def test_both_commands_install_as_pip_does_with_the_constraint():
 
 
 def test_the_test_command_runs_pytest():
-    assert shlex.split(command("test").split("&&")[-1]) [:3] == [".venv/bin/python", "-m", "pytest"]
+    assert shlex.split(command("test").split("&&")[-1])[:3] == [".venv/bin/python", "-m", "pytest"]
 
 
 def test_the_speak_command_names_a_voice_that_is_there():
