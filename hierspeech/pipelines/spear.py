@@ -27,7 +27,14 @@ from hierspeech.pipelines.spear_prompt import (
     encode_codes,
     encode_tokens,
 )
-from hierspeech.pipelines.spear_sound import Acoustics, bridge_to_wav, codes_to_wav, pick_way, tokens_to_codes
+from hierspeech.pipelines.spear_sound import (
+    Acoustics,
+    bridge_to_wav,
+    check_prompting,
+    codes_to_wav,
+    pick_way,
+    tokens_to_codes,
+)
 from hierspeech.pipelines.spear_text import Reading, Text, read_texts, split_pieces
 from hierspeech.pipelines.spear_voice import DEFAULT_SPEAR_VOICE, SpearVoice, load_spear_voice
 from speech.text.chunking import BORDERS
@@ -280,6 +287,7 @@ class SpearTTS:
         check_level(level)
         acoustics = acoustics or Acoustics()
         acoustics = replace(acoustics, way=pick_way(acoustics.way, self.voice))
+        check_prompting(acoustics.prompting)  # before the text is read
         return reading or Reading(), acoustics, pick_seed(seed)
 
     def _windows(self, tokens: Tensor) -> list[Tensor]:

@@ -64,6 +64,12 @@ def pick_way(way: str | None, voice: SpearVoice) -> str:
     return way
 
 
+def check_prompting(prompting: str) -> None:
+    """One-sentence ValueError for a way of saying who speaks that there is not."""
+    if prompting not in PROMPTINGS:
+        raise ValueError(f"prompting {prompting!r}: expected one of {', '.join(PROMPTINGS)}.")
+
+
 @torch.inference_mode()
 def tokens_to_codes(
     tokens: Tensor,
@@ -87,8 +93,7 @@ def tokens_to_codes(
 
     way = pick_way(acoustics.way, voice)
     model = voice.semantic_to_acoustic if way == "ar" else voice.masked
-    if acoustics.prompting not in PROMPTINGS:
-        raise ValueError(f"prompting {acoustics.prompting!r}: expected one of {', '.join(PROMPTINGS)}.")
+    check_prompting(acoustics.prompting)
     temperature, guidance = acoustics.temperature, acoustics.guidance
     sampling = Sampling(
         voice.description.acoustic_temperature if temperature is None else temperature,
