@@ -11,7 +11,6 @@ Results come back as CSV; listening_results.py reads them.
 from __future__ import annotations
 
 import base64
-import html
 import itertools
 import json
 import os
@@ -21,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hierspeech.evaluation.pages import fill_page
 from hierspeech.evaluation.tables import write_text
 from speech.audio import load_audio, save_audio, set_loudness
 
@@ -108,7 +108,7 @@ def write_listening(
     }
     key_path = path.with_name(f"{path.stem}.key.json")
     write_text(key_path, json.dumps(key, indent=1, ensure_ascii=False) + "\n")
-    write_text(path, _page(title, data))
+    write_text(path, fill_page(PAGE, title, data))
     return key_path
 
 
@@ -140,18 +140,3 @@ def _sound(path: str | os.PathLike, rate: int | None) -> str:
         place = Path(folder) / "sound.ogg"
         save_audio(place, set_loudness(wav, RMS_DB), rate)
         return "data:audio/ogg;base64," + base64.b64encode(place.read_bytes()).decode("ascii")
-
-
-def _page(title: str, data: Mapping[str, Any]) -> str:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    page = (PAGE / "page.html").read_text(encoding="utf-8")
-    parts = {
-        "{{title}}": html.escape(title),
-        "{{style}}": (PAGE / "page.css").read_text(encoding="utf-8"),
-        "{{script}}": (PAGE / "page.js").read_text(encoding="utf-8"),
-        "{{data}}": text.replace("<", "\\u003c"),  # no text of an item can end the script
-    }
-    for mark, part in parts.items():
-        before, _, after = page.partition(mark)
-        page = before + part + after
-    return page

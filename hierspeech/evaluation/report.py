@@ -7,8 +7,6 @@ The page's own parts are in report_page/; the figures travel in it as JSON.
 
 from __future__ import annotations
 
-import html
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from typing import Any
 from hierspeech.evaluation.differences import differences_to_first
 from hierspeech.evaluation.items import file_digest
 from hierspeech.evaluation.metrics.card import Column
+from hierspeech.evaluation.pages import fill_page
 from hierspeech.evaluation.pictures import picture, sound
 from hierspeech.evaluation.run import Evaluation
 from hierspeech.evaluation.tables import columns_of, explanations, write_text
@@ -51,18 +50,7 @@ def write_report(
         raise ValueError("the report has no system, expected at least one.")
     data = _data(systems, items_with_audio, audio_rate)
     data |= {"title": title, "introduction": introduction, "facts": facts or {}}
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    page = (PAGE / "page.html").read_text(encoding="utf-8")
-    parts = {
-        "{{title}}": html.escape(title),
-        "{{style}}": (PAGE / "page.css").read_text(encoding="utf-8"),
-        "{{script}}": (PAGE / "page.js").read_text(encoding="utf-8"),
-        "{{data}}": text.replace("<", "\\u003c"),  # no text of an item can end the script
-    }
-    for mark, part in parts.items():
-        before, _, after = page.partition(mark)
-        page = before + part + after
-    write_text(path, page)
+    write_text(path, fill_page(PAGE, title, data))
 
 
 def _data(systems: Mapping[str, Evaluation], limit: int | None, audio_rate: int | None) -> dict[str, Any]:
