@@ -170,3 +170,28 @@ def test_more_than_the_queue_holds_is_refused(address, voice):
 
     statuses = asyncio.run(load())
     assert set(statuses) == {200, 429} and statuses.count(200) >= 16
+
+
+def test_arguments_of_ray_s_own_command_line():
+    from hierspeech.web.ray_app import Scale, application
+
+    text = {
+        "voice": "lite",
+        "replicas": "2",
+        "max_replicas": "3",
+        "cpus": "0.5",
+        "stream": "true",
+        "api_keys": "a" * 16,
+    }
+    assert application(text) is not None  # all is text there
+    assert application({"replicas": 2, "timeout": 5, "allowed_hosts": ["speech.example.org"]}) is not None
+    for wrong, why in (
+        ({"replica": "2"}, "unknown argument 'replica'"),
+        ({"replicas": "two"}, "replicas 'two': expected int"),
+        ({"replicas": "3", "max_replicas": "2"}, "--max-replicas 2"),
+        ({"port": "99999"}, "--port 99999"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            application(wrong)
+    with pytest.raises(ValueError, match="--cpus-per-replica 0"):
+        Scale(cpus=0)

@@ -20,6 +20,7 @@ import infer
 import upsample
 from hierspeech import Speech, SuperResolution, TextToSpeech, VoiceConversion
 from hierspeech.pipelines.output import SYNTHETIC
+from hierspeech.pipelines.voice import pick_device
 from speech.audio import read_note, save_audio
 
 pytestmark = pytest.mark.filterwarnings("ignore:the voice was trained on")
@@ -195,3 +196,14 @@ def test_perth_marks_by_name(folder, prompt, monkeypatch, tmp_path, capsys):
     assert "pip install 'hierspeech[watermark]'" in errors[0]
     assert errors[1] == "infer.py: watermark 'ink': expected one of perth."
     assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_gpu_of_apple_s_is_taken_where_it_is(monkeypatch):
+    for there in (True, False):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there)
+        assert pick_device("auto").type != "mps", "nobody has tried it yet"
+        if there:
+            assert pick_device("mps") == torch.device("mps")
+        else:
+            with pytest.raises(ValueError, match="device 'mps' is not there"):
+                pick_device("mps")

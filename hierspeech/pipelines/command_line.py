@@ -79,7 +79,7 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
         parser.add_argument(
             "--watermark",
             metavar="NAME",
-            help="an inaudible mark in the sound: perth, of the extra watermark (default: none)",
+            help="a mark hidden in the sound: perth, of the extra watermark (default: none)",
         )
         parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal sound (default: 0)")
     add_model_options(parser)
