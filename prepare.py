@@ -1,6 +1,6 @@
 """Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md.
 
-`prepare.py download ljspeech FOLDER` fetches a corpus, `prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
+`prepare.py download ljspeech FOLDER` fetches a corpus, `prepare.py clean PACK` adds recordings without their noise as targets, `prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
 text for them, `prepare.py bpe PACK OUT.json` fits byte pairs on its texts; each explains itself with --help.
 """
 
@@ -23,7 +23,13 @@ STOPPED = 130  # what shells expect of a command ended by Ctrl-C
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    commands = {"download": _download, "tokens": _add_tokens, "pseudo": _add_labels, "bpe": _fit_bpe}
+    commands = {
+        "download": _download,
+        "clean": _add_clean,
+        "tokens": _add_tokens,
+        "pseudo": _add_labels,
+        "bpe": _fit_bpe,
+    }
     further = commands.get(argv[0] if argv else "")
     try:
         further(argv[1:]) if further else _make_pack(argv)
@@ -81,6 +87,41 @@ def _download(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     place = download(args.corpus, args.folder, args.url)
     print(f"{place}: python prepare.py {place} PACK --layout {ARCHIVES[args.corpus].layout}")
+
+
+def _add_clean(argv: list[str]) -> None:
+    import torch
+
+    from denoiser.model import Denoiser
+    from denoiser.windows import denoise
+    from hierspeech.preparation.cleaning import add_clean
+    from speech.starting import find_published
+
+    parser = argparse.ArgumentParser(
+        prog="prepare.py clean",
+        description="Adds cleaned recordings to a pack, for `data.target: clean` of the synthesizer.",
+    )
+    parser.add_argument("pack", type=Path)
+    parser.add_argument(
+        "--denoiser",
+        default="hierspeech/voices/lite",
+        help="folder of one, or of a voice (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rnnoise", help="sources, as SOURCE,SOURCE, that RNNoise cleans first (needs pyrnnoise)"
+    )
+    parser.add_argument("--redo", action="store_true", help="make it anew where it is there")
+    args = parser.parse_args(argv)
+    folder = find_published(Denoiser, args.denoiser)
+    noisy = _names(args.rnnoise) if args.rnnoise else ()
+    model = Denoiser.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def clean(wav):
+        return denoise(model, torch.from_numpy(wav)).numpy()
+
+    if not add_clean(args.pack, clean, str(args.denoiser), noisy, args.redo):
+        print("clean: there already, nothing to do", file=sys.stderr)
 
 
 def _add_tokens(argv: list[str]) -> None:

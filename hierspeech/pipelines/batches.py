@@ -18,6 +18,7 @@ from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.prosody import Delivery, contour, gains, mark_text, shape_pitch
+from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.sentences import NEUTRAL_PITCH, Sentence
 from hierspeech.pipelines.timings import Spoken
 from hierspeech.pipelines.tts import TextToSpeech, clip_pitch
@@ -243,7 +244,10 @@ def speak_rows(tts: TextToSpeech, rows: list[Row], noise_scale: float, noise_sca
     for place, row in enumerate(rows):
         n_frames, options = int(out.frame_mask[place].sum()), row.delivery.options
         source = getattr(row.sentence, "source", None)
-        asked.append(contour(source, durations[place], n_frames, options.pitch_shift, options.pitch_range))
+        rise = question_rise(source, durations[place], n_frames, voice)
+        asked.append(
+            contour(source, durations[place], n_frames, options.pitch_shift, options.pitch_range, rise)
+        )
         own = log_f0[place : place + 1, :, : 4 * n_frames]
         log_f0[place, :, : 4 * n_frames] = shape_pitch(own, asked[-1], prompts[place], floor_hz)[0]
     wav = voice.synthesizer.infer(

@@ -89,14 +89,34 @@ class Contour:
 
 
 def contour(
-    source: Source | None, durations: Sequence[int], n_frames: int, shift: float, spread: float
+    source: Source | None,
+    durations: Sequence[int],
+    n_frames: int,
+    shift: float,
+    spread: float,
+    rise: np.ndarray | None = None,
 ) -> Contour | None:
     """The contour of a sentence, whose pitch is shifted by so many semitones and spread; None where nothing is asked.
 
     Args:
         source: of the sentence's ids; durations: frames of each of them [S].
         n_frames: N.
+        rise: semitones [N] on top, of a question (`questions.question_rise`).
     """
+    asked = _asked(source, durations, n_frames, shift, spread)
+    if rise is None:
+        return asked
+    if asked is None:
+        asked = Contour(
+            np.zeros(n_frames, np.float32), np.ones(n_frames, np.float32), np.zeros(n_frames, np.float32)
+        )
+    return replace(asked, shift=asked.shift + rise * math.log(2) / 12)
+
+
+def _asked(
+    source: Source | None, durations: Sequence[int], n_frames: int, shift: float, spread: float
+) -> Contour | None:
+    """What options and marks ask for."""
     marked = None if source is None else source.marked
     if marked is None or not marked.has("pitch", "range", "energy"):
         if shift == 0 and spread == 1:

@@ -19,6 +19,7 @@ from hierspeech.pipelines.pauses import join
 from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.prosody import Contour, Delivery, contour, gains, mark_text, shape_pitch
+from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.sentences import (
     FADE_SECONDS,
     NEUTRAL_PITCH,
@@ -359,7 +360,8 @@ class TextToSpeech(Pipeline):
         """The pitch of one sentence as options and marks ask for it, and all that they ask for."""
         durations, n_frames = out.durations[0].tolist(), out.frame_mask.shape[1]
         source = getattr(sentence, "source", None)
-        asked = contour(source, durations, n_frames, options.pitch_shift, options.pitch_range)
+        rise = question_rise(source, durations, n_frames, self.voice)
+        asked = contour(source, durations, n_frames, options.pitch_shift, options.pitch_range, rise)
         log_f0 = shape_pitch(out.log_f0, asked, prompt, self.voice.description.f0_floor_hz)
         return replace(out, log_f0=log_f0), asked
 

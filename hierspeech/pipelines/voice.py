@@ -55,6 +55,9 @@ class VoiceDescription:
     noise_scale: float = 0.333  # 0.333 is robust, 0.667 livelier (HierSpeech++ README)
     # The published text-to-vec never says an F0 under 55 Hz on purpose: lower values are unvoiced (section 5.4).
     f0_floor_hz: float = 55.0
+    question_rise: float = (
+        0.0  # semitones at the end of English yes-no questions; 0 where the models know themselves
+    )
 
     def __post_init__(self):
         if self.format != FORMAT:
@@ -78,6 +81,7 @@ class VoiceDescription:
             ("f0_floor_hz", (1.0, 1000.0)),
             ("max_chars", (1, 10**6)),
             ("noise_scale", (0.0, 2.0)),
+            ("question_rise", (0.0, 12.0)),
         ):
             if not limits[0] <= getattr(self, name) <= limits[1]:
                 raise ValueError(

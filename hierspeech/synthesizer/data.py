@@ -25,6 +25,9 @@ F0_HOP = 80
 @dataclass
 class DataConfig:
     pack: str  # folder made by prepare.py, with F0
+    target: str = (
+        "wav"  # array of the pack that the targets are taken from; "clean" is what `prepare.py clean` makes
+    )
     seconds: float = 0.8  # of the target
     context_seconds: float = 2.4  # around the target, from which semantic features are taken
     prompt_seconds: float = 3.0
@@ -56,6 +59,10 @@ class Pieces:
     def __init__(self, data: DataConfig, train: TrainConfig, semantic_dim: int) -> None:
         self.data, self.train = data, train
         self.pack = Pack(data.pack)
+        if not self.pack.has(data.target):
+            raise ValueError(
+                f"data.target is {data.target!r}, {data.pack} has no such array; `prepare.py clean` makes 'clean'"
+            )
         self.speakers = SpeakerIndex(self.pack)
         self.frames = int(data.seconds * 50)
         self.context_frames = max(int(data.context_seconds * 50), self.frames)
@@ -103,7 +110,7 @@ class Pieces:
             "context": np.pad(wav, (0, self.context_frames * HOP - len(wav))),
             "n_context": np.int64(len(wav)),
             "first_frame": np.int64(first),
-            "wav": wav[None, first * HOP : (first + self.frames) * HOP],
+            "wav": self._target(index, wav, begin, first, speed)[None],
             "f0": self._sample_f0(index, (begin + first) * 4, self.frames * 4, speed),
         }
         samples = int(data.prompt_seconds * 16000)
@@ -120,6 +127,13 @@ class Pieces:
             )
             predicted = rows[places].astype(np.float32).T
         return out | {"predicted": predicted, "use_predicted": np.bool_(use)}
+
+    def _target(self, index: int, context: np.ndarray, begin: int, first: int, speed: float) -> np.ndarray:
+        if self.data.target == "wav":
+            return context[first * HOP : (first + self.frames) * HOP]
+        # played with its surroundings, as the context is, so that both are resampled alike
+        wav = self._play(self.data.target, index, begin * HOP, len(context), speed)
+        return wav[first * HOP : (first + self.frames) * HOP]
 
     def _play(self, name: str, index: int, start: int, samples: int, speed: float) -> np.ndarray:
         if speed == 1:

@@ -39,6 +39,7 @@ class RecipeConfig:
         1.0  # on what the discriminators see: quiet speech leaves them at chance for long
     )
     mel_sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # STFT sizes of the mel loss
+    mel_gain: float = 1.0  # on what the mel loss compares: its floor hides the pauses of quiet speech
     perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
 
 
@@ -98,7 +99,7 @@ class Recipe:
             )
         zero = wav_hat.new_zeros(())
         losses = {
-            "mel": self.mel_loss(wav[:, 0], wav_hat[:, 0]),
+            "mel": self.mel_loss(wav[:, 0] * self.recipe.mel_gain, wav_hat[:, 0] * self.recipe.mel_gain),
             "contrastive": contrastive(prompt_style, target_style),
         }
         losses |= {"adversarial": zero, "features": zero}

@@ -1,6 +1,6 @@
-"""Waveform discriminators: complex STFT at several resolutions, and periods (section 4.10); bands of a wavelet analysis.
+"""Waveform discriminators: complex STFT at several resolutions, and periods (section 4.10); log-mels; bands of a wavelet analysis.
 
-`WaveDiscriminator` holds the first two kinds. Its default configuration is the published one for 16 kHz and 24 kHz; at
+`WaveDiscriminator` holds the first three kinds. Its default configuration is the published one for 16 kHz and 24 kHz; at
 48 kHz an STFT of 4096 points is added in front. `WaveletDiscriminator` is SpeechSR's third judge, of which the paper says
 what it listens to and nothing was published.
 """
@@ -13,8 +13,13 @@ from torch.nn import functional as F
 
 from speech.modules.wavelet import WaveletPacket
 from speech.modules.weight_norm import weight_norm
+from speech.spectrogram import AudioConfig, MelSpectrogram
 
 LEAKY_SLOPE = 0.1
+MEL_MEAN, MEL_DEVIATION = (
+    0.0,
+    3.0,
+)  # of log-mels of speech amplified by the recipe's `adversarial_gain`, roughly
 
 
 @dataclass
@@ -27,14 +32,20 @@ class DiscriminatorConfig:
     stft_channels: int = 32
     periods: list[int] = field(default_factory=lambda: [2, 3, 5, 7, 11])  # samples
     period_channels: list[int] = field(default_factory=lambda: [32, 128, 512, 1024, 1024])
+    # log-mels (ours, not published): what is faint counts as much as what is loud, for a fifth of the work of an STFT one
+    mel_sizes: list[int] = field(default_factory=list)  # STFT sizes in samples at 16 kHz; hop = size / 4
+    mel_channels: int = 32
 
     def __post_init__(self):
-        if not self.stft_sizes and not self.periods:
-            raise ValueError("a discriminator needs at least one of stft_sizes and periods, got none")
-        if any(size % 4 for size in self.stft_sizes):
+        if not self.stft_sizes and not self.periods and not self.mel_sizes:
             raise ValueError(
-                f"stft_sizes must be multiples of 4 (the hop is a quarter), got {self.stft_sizes}"
+                "a discriminator needs at least one of stft_sizes, periods and mel_sizes, got none"
             )
+        for name in ("stft_sizes", "mel_sizes"):
+            if any(size % 4 for size in getattr(self, name)):
+                raise ValueError(
+                    f"{name} must be multiples of 4 (the hop is a quarter), got {getattr(self, name)}"
+                )
 
 
 def config_48k() -> DiscriminatorConfig:
@@ -113,6 +124,36 @@ class PeriodDiscriminator(nn.Module):
         )  # [B, 1, T / period, period]
 
 
+class MelDiscriminator(nn.Module):
+    """2-D convolutions on the log-mel of a 16 kHz wave, at one resolution.
+
+    A linear spectrum shows a network little of what lies 30 dB under the vowels: breath, the noise between harmonics, pauses.
+    """
+
+    def __init__(self, n_fft: int, channels: int = 32):
+        super().__init__()
+        bins = min(128, max(20, n_fft // 8))
+        self.mel = MelSpectrogram(
+            AudioConfig(n_fft=n_fft, win_length=n_fft, hop_length=n_fft // 4, n_mels=bins)
+        )
+        # Strides act on the mel bins, dilations on time.
+        layers = [nn.Conv2d(1, channels, (3, 5), padding=(1, 2))]
+        for dilation in (1, 2, 4):
+            layers.append(
+                nn.Conv2d(
+                    channels, channels, (3, 5), stride=(1, 2), dilation=(dilation, 1), padding=(dilation, 2)
+                )
+            )
+        layers.append(nn.Conv2d(channels, channels, (3, 3), padding=(1, 1)))
+        self.convs = nn.ModuleList(weight_norm(layer) for layer in layers)
+        self.conv_post = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
+
+    def forward(self, wav: Tensor) -> DiscriminatorOutput:
+        """wav [B, 1, T]."""
+        mel = self.mel(wav[:, 0])  # [B, M, N]
+        return _run(self.convs, self.conv_post, ((mel - MEL_MEAN) / MEL_DEVIATION)[:, None].transpose(2, 3))
+
+
 class WaveDiscriminator(nn.Module):
     """All sub-discriminators, STFT ones first (the published class of this content is called MultiPeriodDiscriminator)."""
 
@@ -122,6 +163,7 @@ class WaveDiscriminator(nn.Module):
         self.discriminators = nn.ModuleList(
             [STFTDiscriminator(size, config.stft_channels) for size in config.stft_sizes]
             + [PeriodDiscriminator(period, config.period_channels) for period in config.periods]
+            + [MelDiscriminator(size, config.mel_channels) for size in config.mel_sizes]
         )
 
     def forward(self, wav: Tensor) -> list[DiscriminatorOutput]:

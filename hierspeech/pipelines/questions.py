@@ -1,0 +1,83 @@
+"""Questions that rise: a rule on the pitch of the last word, for voices whose training text had no question marks.
+
+In English a question that can be answered by yes or no ends high, one that asks with "what" or "who" ends low, and so does the
+choice between two things (Wells 2006, "English Intonation", sections 2.9 to 2.15).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from hierspeech.pipelines.timings import Source
+from hierspeech.pipelines.voice import Voice
+from speech.text.words import find_sentences, label_words
+
+_ASKING = frozenset(
+    "what who whom whose which when where why how what's who's where's when's how's why's".split()
+)
+_PREPOSITIONS = frozenset("in on at to for from of with by about until since under over".split())
+_OPENINGS = frozenset("and but so or well oh ah now then yes no okay ok hey say tell me please".split())
+_CLOSING = "\"'”’»)]} "
+RISE_SECONDS = 0.3  # over which the pitch climbs, at most
+
+
+def rises(sentence: str) -> bool:
+    """Whether an English sentence is a question that ends high.
+
+    >>> rises("Are you coming?"), rises("Where are you?"), rises("Tea or coffee?"), rises("You are late.")
+    (True, False, False, False)
+    """
+    if not sentence.rstrip(_CLOSING).endswith("?"):
+        return False
+    words = re.findall(r"[a-z]+(?:['’][a-z]+)*", sentence.lower().replace("’", "'"))
+    if not words or "or" in words[1:]:
+        return False
+    while len(words) > 1 and words[0] in _OPENINGS:
+        words = words[1:]
+    first = words[1] if words[0] in _PREPOSITIONS and len(words) > 1 else words[0]
+    return first not in _ASKING
+
+
+def question_rise(
+    source: Source | None, durations: Sequence[int], n_frames: int, voice: Voice
+) -> np.ndarray | None:
+    """Semitones [n_frames] on the pitch of a piece that ends such a question: up within its last word. None for others.
+
+    Args:
+        source: of the piece; durations: frames of each of its ids [S].
+        voice: says how far (`question_rise`); 0 is None for all.
+    """
+    semitones = voice.description.question_rise
+    if source is None or semitones == 0 or not source.piece.rstrip(_CLOSING).endswith("?"):
+        return None
+    if not (source.phonemes.languages or [""])[-1].startswith("en") or not rises(_whole_sentence(source)):
+        return None
+    encoded = source.tokenizer.encode(source.phonemes)
+    words, labels = label_words(source.piece, source.phonemes)
+    if not words:
+        return None
+    edges = np.concatenate([[0], np.cumsum(durations)])
+    last = [
+        k for k, place in enumerate(encoded.places) if labels[place] == len(words) - 1 and encoded.symbols[k]
+    ]
+    if not last:
+        return None
+    stop = int(edges[last[-1] + 1])
+    frames = round(RISE_SECONDS * voice.sample_rate / voice.audio.hop_length)
+    start = max(int(edges[last[0]]), stop - frames)
+    if stop <= start:
+        return None
+    return np.interp(np.arange(n_frames) + 0.5, [start, stop], [0.0, semitones]).astype(np.float32)
+
+
+def _whole_sentence(source: Source) -> str:
+    """The sentence that ends with the piece: its first word may have been said in a piece before."""
+    text = source.marked.text
+    end = source.start + max(len(source.piece.rstrip()) - 1, 0)
+    for start, stop in find_sentences(text):
+        if start <= end < stop + len(_CLOSING):
+            return text[start : max(stop, end + 1)]
+    return source.piece
