@@ -79,7 +79,9 @@ def save_step(
 def load_training_state(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """`training.pt` of a step folder; a damaged file is a `ValueError`, never a fresh start."""
     try:
-        return torch.load(folder / "training.pt", map_location=device, weights_only=True)
+        # processes that share CPUs are told "cpu:0", which torch cannot load to
+        place = "cpu" if torch.device(device).type == "cpu" else device
+        return torch.load(folder / "training.pt", map_location=place, weights_only=True)
     except (
         Exception
     ) as error:  # torch.load raises a dozen kinds for a damaged file; all mean the same to the user

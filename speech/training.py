@@ -188,7 +188,8 @@ def begin(recipe: Any, config: TrainConfig, losses: dict[str, dict[str, float]])
     _check(recipe, losses, config)
     accelerator = Accelerator(
         mixed_precision="no",  # autocast is entered in speech/turns.py, around a whole turn
-        cpu=config.device == "cpu",
+        # said outright where there is no GPU: launched processes would each train alone otherwise
+        cpu=config.device == "cpu" or not _any_accelerator(),
         kwargs_handlers=[
             DistributedDataParallelKwargs(
                 find_unused_parameters=config.find_unused_parameters, broadcast_buffers=False
@@ -216,6 +217,10 @@ def begin(recipe: Any, config: TrainConfig, losses: dict[str, dict[str, float]])
     for module in recipe.modules.values():
         set_training(module)
     return accelerator, state, plain
+
+
+def _any_accelerator() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
 
 
 def _check(recipe, losses, config: TrainConfig) -> None:

@@ -28,6 +28,7 @@ class DataConfig:
     target: str = (
         "wav"  # array of the pack that the targets are taken from; "clean" is what `prepare.py clean` makes
     )
+    target_share: float = 1.0  # of that array in the targets; the rest is the recording itself
     seconds: float = 0.8  # of the target
     context_seconds: float = 2.4  # around the target, from which semantic features are taken
     prompt_seconds: float = 3.0
@@ -133,6 +134,7 @@ class Pieces:
             return context[first * HOP : (first + self.frames) * HOP]
         # played with its surroundings, as the context is, so that both are resampled alike
         wav = self._play(self.data.target, index, begin * HOP, len(context), speed)
+        wav = self.data.target_share * wav + (1 - self.data.target_share) * context
         return wav[first * HOP : (first + self.frames) * HOP]
 
     def _play(self, name: str, index: int, start: int, samples: int, speed: float) -> np.ndarray:

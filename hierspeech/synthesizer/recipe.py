@@ -62,6 +62,11 @@ class Recipe:
                 "this recipe trains synthesizers without posterior and flows: expected model.posterior null, "
                 "model.semantic_posterior false and model.flow.n_flows 0"
             )
+        style_channels = recipe.discriminator.style_channels
+        if style_channels not in (0, model.style_config.out):
+            raise ValueError(
+                f"recipe.discriminator.style_channels is {style_channels}, expected 0 or the model's style, {model.style_config.out}"
+            )
         self.recipe = recipe
         self.generator = HierSpeech(model)
         self.modules: dict[str, nn.Module] = {
@@ -73,6 +78,7 @@ class Recipe:
             raise ValueError(
                 f"model.semantic is {model.semantic}, {recipe.semantic_encoder} gives {self.encoder.spec}"
             )
+        self.weighs_magnitude = "magnitude" in (losses or {}).get("generator", {})
         self.pieces = Pieces(data, train, model.semantic.dim)
         self.style_mel = MelSpectrogram(model.audio)
         self.mel_loss = MelLoss(mels_of_sizes(recipe.mel_sizes))
@@ -93,18 +99,21 @@ class Recipe:
             gain = self.recipe.adversarial_gain
             real, fake = (x[..., start : start + self.adversarial_samples] * gain for x in (wav, wav_hat))
             discriminator = self.modules["discriminator"]
-            yield (
-                "discriminator",
-                {"adversarial": discriminator_loss(*judge_both(discriminator, real, fake.detach()))},
-            )
+            told = (target_style,) if self.recipe.discriminator.style_channels else ()
+            judged = judge_both(discriminator, real, fake.detach(), *told)
+            yield "discriminator", {"adversarial": discriminator_loss(*judged)}
         zero = wav_hat.new_zeros(())
+        gain = self.recipe.mel_gain
+        mel, magnitude = self.mel_loss.distances(wav[:, 0] * gain, wav_hat[:, 0] * gain)
         losses = {
-            "mel": self.mel_loss(wav[:, 0] * self.recipe.mel_gain, wav_hat[:, 0] * self.recipe.mel_gain),
+            "mel": mel,
             "contrastive": contrastive(prompt_style, target_style),
         }
         losses |= {"adversarial": zero, "features": zero}
+        if self.weighs_magnitude:
+            losses["magnitude"] = magnitude
         if adversarial:
-            losses |= opinions(discriminator, real, fake)
+            losses |= opinions(discriminator, real, fake, *told)
         yield "generator", losses
 
     def _reconstruct(self, batch: Batch, perturb: bool = True) -> tuple[Tensor, Tensor, Tensor]:
