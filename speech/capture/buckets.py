@@ -1,0 +1,223 @@
+"""Inputs of any length through graphs of a few lengths: padded up to the next one, cut back to their own.
+
+A part of a model that may be recorded says so by a `Part`; `speech.fast.prepare_for_inference` then gives the model a `Captured`,
+which its `infer` calls. Masks see to it that padded rows and frames change nothing of the others. Graphs are for what waits for
+the processor to start kernels: beyond `Part.most` a part runs as it is, since the kernels themselves take longer than starting
+them, and padding would make them take longer still. B rows, N units of time (frames, phonemes or samples).
+"""
+
+import bisect
+import os
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from speech.capture.runner import RUNNERS, GraphRunner, Outputs
+
+CHOICES = ("auto", "off")
+ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+MOST_GRAPHS = 32  # of one model; the one not used for longest is dropped then
+# One recording or run at a time: graphs share memory, and a GPU would run them one after the other anyway.
+_LOCK = threading.RLock()
+
+
+def ladder(first: int, steps: int, ratio: float = 4 / 3, multiple: int = 8) -> tuple[int, ...]:
+    """`steps` lengths from `first` on, each about `ratio` times the one before, all multiples of `multiple`."""
+    return tuple(round(first * ratio**step / multiple) * multiple for step in range(steps))
+
+
+FRAMES = ladder(64, 12)  # 1.3 to 30 s; windows of a stream of a published voice begin with 53 and their halo
+
+
+@dataclass(frozen=True)
+class Part:
+    """A method of a model that may be recorded: a pure function of tensors, `None` for those that are not there.
+
+    Args:
+        method: name of the method. It returns a tuple of tensors or None.
+        inputs: for each argument how many values a unit of time has on its last axis; 0 = it has no time.
+        outputs: the same for what it returns.
+        mask: the argument that says which units are valid, bool [B, N]; may be None in calls (all are).
+        lengths: in units of time, increasing.
+        most: rows times units of a recording at most.
+    """
+
+    method: str
+    inputs: Mapping[str, int]
+    outputs: tuple[int | Fraction, ...]
+    mask: str
+    lengths: tuple[int, ...] = FRAMES
+    most: int = 6144
+
+    def size(self, batch: int, units: int) -> tuple[int, int] | None:
+        """Rows and units of the graph for an input, or None where it is too large for one."""
+        row, length = bisect.bisect_left(ROWS, batch), bisect.bisect_left(self.lengths, units)
+        if not units or row == len(ROWS) or length == len(self.lengths):
+            return None
+        size = ROWS[row], self.lengths[length]
+        return size if size[0] * size[1] <= self.most else None
+
+
+class Captured:
+    """Runs parts of a model by graphs where it can; `captured(model, method, **inputs)` is `model.method(**inputs)`.
+
+    Graphs are recorded when first needed, for a size of the inputs each; again where a weight has changed or moved.
+
+    Attributes:
+        recordings: how many graphs were recorded; runs: how many calls ran by one; eager: how many did not.
+    """
+
+    def __init__(self, parts: list[Part]):
+        self.parts = {part.method: part for part in parts}
+        self.recordings = self.runs = self.eager = 0
+        self._graphs: OrderedDict[tuple, GraphRunner] = OrderedDict()
+        self._weights: tuple | None = None
+        self._failed: set[str | tuple] = set()  # methods, and sizes that memory did not suffice for
+        self._stream: object = None
+
+    def __call__(self, model: nn.Module, method: str, **inputs: Tensor | None) -> Outputs:
+        """What the method gives; tensors of the caller's own."""
+        part = self.parts[method]
+        timed = next(name for name, rate in part.inputs.items() if rate and inputs[name] is not None)
+        batch, units = len(inputs[timed]), inputs[timed].shape[-1] // part.inputs[timed]
+        size = part.size(batch, units)
+        if size is None or method in self._failed or not self._wanted(inputs[timed]):
+            return self._eagerly(model, method, inputs)
+        key = (method, *size, tuple(name for name, x in inputs.items() if x is None and name != part.mask))
+        with _LOCK, torch.inference_mode(False), torch.no_grad():
+            runner = self._runner(model, part, key, inputs, size)
+            if runner is not None:
+                self.runs += 1
+                self._follow_stream(inputs[timed].device)
+                _fill(runner.inputs, inputs, part, batch, units)
+                return tuple(
+                    None if x is None else _cut(x, batch, int(units * rate) if rate else None)
+                    for x, rate in zip(runner(), part.outputs, strict=True)
+                )
+        return self._eagerly(model, method, inputs)
+
+    def _eagerly(self, model: nn.Module, method: str, inputs: Mapping[str, Tensor | None]) -> Outputs:
+        self.eager += 1
+        return getattr(model, method)(**inputs)
+
+    def _wanted(self, x: Tensor) -> bool:
+        choice = os.environ.get("HIERSPEECH_GRAPHS", "auto")
+        if choice not in CHOICES:
+            raise ValueError(f"HIERSPEECH_GRAPHS is {choice!r}, expected one of {', '.join(CHOICES)}.")
+        if choice == "off" or x.device.type not in RUNNERS:
+            return False
+        # inside somebody else's recording everything is recorded by it
+        recording = x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        return not recording and not torch.is_autocast_enabled(x.device.type)
+
+    def _runner(
+        self, model: nn.Module, part: Part, key: tuple, inputs: Mapping[str, Tensor | None], size: tuple[int, int]
+    ) -> GraphRunner | None:  # fmt: skip
+        """The graph for inputs of that key, recorded if need be; None where it cannot be."""
+        weights = weights_key(model)
+        if weights != self._weights:
+            self._graphs.clear()
+            self._weights = weights
+        if key in self._failed:
+            return None
+        if key not in self._graphs:
+            buffers = _buffers(inputs, part, size)
+            device = next(x.device for x in buffers.values() if x is not None)
+            try:
+                self._graphs[key] = RUNNERS[device.type](getattr(model, part.method), buffers)
+            except RuntimeError as error:
+                self._fall_back(model, part, key, error)
+                return None
+            self.recordings += 1
+            if len(self._graphs) > MOST_GRAPHS:
+                self._graphs.popitem(last=False)
+        self._graphs.move_to_end(key)
+        return self._graphs[key]
+
+    def _fall_back(self, model: nn.Module, part: Part, key: tuple, error: RuntimeError) -> None:
+        memory = isinstance(error, torch.OutOfMemoryError)
+        said = self._failed & {part.method} or any(
+            k[0] == part.method for k in self._failed if isinstance(k, tuple)
+        )
+        self._failed.add(key if memory else part.method)
+        if not said:
+            reason = " ".join(str(error).split())[:200]
+            what = f"{type(model).__name__}.{part.method}"
+            print(
+                f"hierspeech: no CUDA graph of {what}, it runs kernel by kernel ({reason}).", file=sys.stderr
+            )
+
+    def _follow_stream(self, device: torch.device) -> None:
+        """Buffers are filled when the run before, which may be on another stream, is done with them."""
+        if device.type != "cuda":
+            return
+        stream = torch.cuda.current_stream(device)
+        if self._stream is not None and self._stream != stream:
+            stream.wait_stream(self._stream)
+        self._stream = stream
+
+    def __getstate__(self) -> dict:  # graphs mean nothing in a copy, nor do counts
+        return {"parts": self.parts}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(list(state["parts"].values()))
+
+
+def weights_key(model: nn.Module) -> tuple:
+    """Changes when a parameter or buffer of `model` changes or moves."""
+    found = []
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for x in tensors.values():
+                if x is not None:
+                    found += (x.data_ptr(), 0 if x.is_inference() else x._version)
+    return tuple(found)
+
+
+def _buffers(
+    inputs: Mapping[str, Tensor | None], part: Part, size: tuple[int, int]
+) -> dict[str, Tensor | None]:
+    rows, units = size
+    buffers: dict[str, Tensor | None] = {}
+    for name, x in inputs.items():
+        rate = part.inputs[name]
+        if name == part.mask:
+            device = next(x.device for x in inputs.values() if x is not None)
+            buffers[name] = torch.ones(rows, units, dtype=torch.bool, device=device)
+        elif x is None:
+            buffers[name] = None
+        else:
+            shape = (rows, *x.shape[1:-1], units * rate) if rate else (rows, *x.shape[1:])
+            buffers[name] = torch.zeros(shape, dtype=x.dtype, device=x.device)
+    return buffers
+
+
+def _fill(
+    buffers: Mapping[str, Tensor | None], inputs: Mapping[str, Tensor | None], part: Part, batch: int, units: int
+) -> None:  # fmt: skip
+    """Copies inputs into the corner of the buffers; the rest is padding: zero, and not valid."""
+    for name, buffer in buffers.items():
+        if buffer is None:
+            continue
+        x, rate = inputs[name], part.inputs[name]
+        corner = buffer[:batch, ..., : units * rate] if rate else buffer[:batch]
+        if corner.shape != buffer.shape:
+            buffer.zero_()
+        if name == part.mask:
+            buffer[batch:, :1] = True  # a row in which nothing is valid would divide by zero
+        if x is None:
+            corner.fill_(True)
+        else:
+            corner.copy_(x)
+
+
+def _cut(x: Tensor, batch: int, values: int | None) -> Tensor:
+    return (x[:batch] if values is None else x[:batch, ..., :values]).clone(
+        memory_format=torch.contiguous_format
+    )
