@@ -14,7 +14,7 @@ from speech.kernels import gpu
 
 REFUSED = {  # what makes the processor wait for the device, copies from it, or differs from run to run
     "_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "unique_dim", "lift_fresh",
-    "randn", "rand", "normal", "normal_", "uniform_", "bernoulli", "bernoulli_", "native_dropout", "istft",
+    "randn", "randn_like", "rand", "rand_like", "normal", "normal_", "uniform_", "bernoulli", "bernoulli_", "native_dropout", "istft",
     "repeat_interleave.Tensor",
 }  # fmt: skip
 

@@ -73,15 +73,20 @@ class Work:
 
 def prepared(dtype: torch.dtype) -> Switch:
     """The switch of a fast path: what `prepare_for_inference` chooses for `dtype`, kept between turns."""
-    kept: dict[int, list[tuple[nn.Module, Any]]] = {}
+    kept: dict[int, list[tuple[nn.Module, str, Any]]] = {}
 
     @contextmanager
     def switch(model: nn.Module) -> Iterator[nn.Module]:
         if id(model) not in kept:
             prepare_for_inference(model, dtype)
-            kept[id(model)] = [(part, part.fast) for part in model.modules() if hasattr(part, "fast")]
-        for part, fast in kept[id(model)]:
-            part.fast = fast
+            kept[id(model)] = [
+                (part, name, getattr(part, name))
+                for part in model.modules()
+                for name in ("fast", "captured")
+                if hasattr(part, name)
+            ]
+        for part, name, chosen in kept[id(model)]:
+            setattr(part, name, chosen)
         yield model
 
     return switch

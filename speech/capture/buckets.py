@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from speech.capture.runner import RUNNERS, GraphRunner, Outputs
+from speech.modules.snake import may_run_fast
 
 CHOICES = ("auto", "off")
 ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -87,7 +88,7 @@ class Captured:
         timed = next(name for name, rate in part.inputs.items() if rate and inputs[name] is not None)
         batch, units = len(inputs[timed]), inputs[timed].shape[-1] // part.inputs[timed]
         size = part.size(batch, units)
-        if size is None or method in self._failed or not self._wanted(inputs[timed]):
+        if size is None or method in self._failed:
             return self._eagerly(model, method, inputs)
         key = (method, *size, tuple(name for name, x in inputs.items() if x is None and name != part.mask))
         with _LOCK, torch.inference_mode(False), torch.no_grad():
@@ -105,16 +106,6 @@ class Captured:
     def _eagerly(self, model: nn.Module, method: str, inputs: Mapping[str, Tensor | None]) -> Outputs:
         self.eager += 1
         return getattr(model, method)(**inputs)
-
-    def _wanted(self, x: Tensor) -> bool:
-        choice = os.environ.get("HIERSPEECH_GRAPHS", "auto")
-        if choice not in CHOICES:
-            raise ValueError(f"HIERSPEECH_GRAPHS is {choice!r}, expected one of {', '.join(CHOICES)}.")
-        if choice == "off" or x.device.type not in RUNNERS:
-            return False
-        # inside somebody else's recording everything is recorded by it
-        recording = x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        return not recording and not torch.is_autocast_enabled(x.device.type)
 
     def _runner(
         self, model: nn.Module, part: Part, key: tuple, inputs: Mapping[str, Tensor | None], size: tuple[int, int]
@@ -167,6 +158,23 @@ class Captured:
 
     def __setstate__(self, state: dict) -> None:
         self.__init__(list(state["parts"].values()))
+
+
+def may_run_captured(model: nn.Module, x: Tensor) -> bool:
+    """Whether `model.captured` is to run what `model` makes of x: on a GPU, where nothing but values is wanted.
+
+    Raises:
+        ValueError: HIERSPEECH_GRAPHS is unknown.
+    """
+    captured = model.captured
+    if captured is None or not captured.parts or x.device.type not in RUNNERS or not may_run_fast(model, x):
+        return False
+    choice = os.environ.get("HIERSPEECH_GRAPHS", "auto")
+    if choice not in CHOICES:
+        raise ValueError(f"HIERSPEECH_GRAPHS is {choice!r}, expected one of {', '.join(CHOICES)}.")
+    # inside somebody else's recording everything is recorded by it
+    recording = x.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return choice == "auto" and not recording and not torch.is_autocast_enabled(x.device.type)
 
 
 def weights_key(model: nn.Module) -> tuple:
