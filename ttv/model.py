@@ -269,8 +269,21 @@ class TTV(nn.Module, Pretrained):
         text = {"phoneme_ids": 1, "style": 0, "text_mask": 1, "language_ids": 1, "noise": 1}
         frames = {"z": 1, "style": 0, "frame_mask": 1}
         return [
-            Part("read", text, (1, 1, 1), "text_mask", GRAPH_IDS),
-            Part("frames_of", frames, (1, F0_PER_FRAME), "frame_mask"),
+            Part(
+                "read",
+                text,
+                (1, 1, 1),
+                "text_mask",
+                GRAPH_IDS,
+                modules=("text_encoder", "duration_predictor"),
+            ),
+            Part(
+                "frames_of",
+                frames,
+                (1, F0_PER_FRAME),
+                "frame_mask",
+                modules=("flow", "semantic_decoder", "pitch_predictor"),
+            ),
         ]
 
 

@@ -326,14 +326,17 @@ class HierSpeech(nn.Module, Pretrained):
         if config.official_padding:  # padding would change what is beside it
             return []
         latent = {"semantic": 1, "log_f0": F0_PER_FRAME, "style": 0, "frame_mask": 1, "noise": 1}
-        parts = [Part("latent_of", latent, (1,), "frame_mask")]
+        modules = ("semantic_prior", "flow_semantic", "flow_acoustic")
+        parts = [Part("latent_of", latent, (1,), "frame_mask", modules=modules)]
         rate = 0
         if self.source is not None:
             rate = hop // config.harmonic.hop_length if config.harmonic else F0_PER_FRAME
             inputs = {"z": 1, "style": 0, "log_f0": F0_PER_FRAME, "frame_mask": 1}
-            parts.append(Part("excitation_of", inputs, (rate, F0_PER_FRAME), "frame_mask"))
+            parts.append(
+                Part("excitation_of", inputs, (rate, F0_PER_FRAME), "frame_mask", modules=("source",))
+            )
         inputs = {"z": 1, "features": rate, "style": 0, "frame_mask": 1}
-        return [*parts, Part("sound_of", inputs, (hop,), "frame_mask")]
+        return [*parts, Part("sound_of", inputs, (hop,), "frame_mask", modules=("generator",))]
 
     def unconditional_style(self, batch: int) -> Tensor:
         """The style that stands for "no style", [batch, style.out]."""

@@ -47,6 +47,7 @@ class Part:
         mask: the argument that says which units are valid, bool [B, N]; may be None in calls (all are).
         lengths: in units of time, increasing.
         most: rows times units of a recording at most.
+        modules: names of the model's modules that the method uses, whose weights are looked after; none = all of it.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Part:
     mask: str
     lengths: tuple[int, ...] = FRAMES
     most: int = 6144
+    modules: tuple[str, ...] = ()
 
     def size(self, batch: int, units: int) -> tuple[int, int] | None:
         """Rows and units of the graph for an input, or None where it is too large for one."""
@@ -78,7 +80,7 @@ class Captured:
         self.parts = {part.method: part for part in parts}
         self.recordings = self.runs = self.eager = 0
         self._graphs: OrderedDict[tuple, GraphRunner] = OrderedDict()
-        self._weights: tuple | None = None
+        self._weights: dict[str, Weights] = {}
         self._failed: set[str | tuple] = set()  # methods, and sizes that memory did not suffice for
         self._stream: object = None
 
@@ -111,10 +113,11 @@ class Captured:
         self, model: nn.Module, part: Part, key: tuple, inputs: Mapping[str, Tensor | None], size: tuple[int, int]
     ) -> GraphRunner | None:  # fmt: skip
         """The graph for inputs of that key, recorded if need be; None where it cannot be."""
-        weights = weights_key(model)
-        if weights != self._weights:
-            self._graphs.clear()
-            self._weights = weights
+        weights = self._weights.get(part.method)
+        if weights is None or not weights.unchanged(model):
+            for stale in [k for k in self._graphs if k[0] == part.method]:
+                del self._graphs[stale]
+            self._weights[part.method] = Weights(model, part.modules)
         if key in self._failed:
             return None
         if key not in self._graphs:
@@ -177,15 +180,30 @@ def may_run_captured(model: nn.Module, x: Tensor) -> bool:
     return choice == "auto" and not recording and not torch.is_autocast_enabled(x.device.type)
 
 
-def weights_key(model: nn.Module) -> tuple:
-    """Changes when a parameter or buffer of `model` changes or moves."""
-    found = []
-    for module in model.modules():
-        for tensors in (module._parameters, module._buffers):
-            for x in tensors.values():
-                if x is not None:
-                    found += (x.data_ptr(), 0 if x.is_inference() else x._version)
-    return tuple(found)
+class Weights:
+    """Notices that a parameter or buffer of a model's modules is replaced, changed or moved.
+
+    This is asked before every run, so it goes through a list that was made once: a full-size synthesizer has 1400 modules, and
+    asking them takes longer than a GPU needs for a sentence.
+    """
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...]):
+        self._modules = {name: getattr(model, name) for name in names}
+        self._seen = [
+            (place, name, x, x.data_ptr(), None if x.is_inference() else x._version)
+            for top in self._modules.values() or [model]
+            for module in top.modules()
+            for place in (module._parameters, module._buffers)
+            for name, x in place.items()
+            if x is not None
+        ]
+
+    def unchanged(self, model: nn.Module) -> bool:
+        """Whether all is as it was."""
+        return all(getattr(model, name) is module for name, module in self._modules.items()) and all(
+            place.get(name) is x and x.data_ptr() == pointer and (version is None or x._version == version)
+            for place, name, x, pointer, version in self._seen
+        )
 
 
 def _buffers(
