@@ -37,6 +37,7 @@ class RecordedRunner:
     """The `GraphRunner` of these tests."""
 
     recorded: list["RecordedRunner"] = []
+    trace = staticmethod(lambda flat, tensors: make_fx(flat)(*tensors))
 
     def __init__(self, function, inputs):
         self.inputs = inputs
@@ -49,7 +50,7 @@ class RecordedRunner:
 
         with Strict():
             flat(*given.values())
-        self.graph = make_fx(flat)(*given.values())
+        self.graph = self.trace(flat, given.values())
         self.outputs = tuple(None if x is None else x.clone() for x in self.graph(*given.values()))
         RecordedRunner.recorded.append(self)
 
@@ -64,9 +65,15 @@ class RecordedRunner:
         return self.outputs
 
 
-def record_on_cpu(monkeypatch):
+class RepeatedRunner(RecordedRunner):
+    """Runs the function again instead of what was traced of it, which is quicker where there are many graphs."""
+
+    trace = staticmethod(lambda flat, tensors: flat)
+
+
+def record_on_cpu(monkeypatch, kind=RecordedRunner):
     """From here on a CPU counts as a GPU; returns the list of recordings."""
-    monkeypatch.setitem(runner.RUNNERS, "cpu", RecordedRunner)
+    monkeypatch.setitem(runner.RUNNERS, "cpu", kind)
     monkeypatch.setattr(gpu, "DEVICES", {"cuda", "cpu"})
     monkeypatch.setattr(RecordedRunner, "recorded", [])
     monkeypatch.delenv("HIERSPEECH_GRAPHS", raising=False)

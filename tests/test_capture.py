@@ -215,7 +215,7 @@ def test_speechsr(recorded, scale):
 def test_synthesizer_and_its_rows(folders, recorded, family):
     model = Voice(folders[family], torch.device("cpu")).synthesizer
     config = model.config
-    for seed, frames in enumerate((5, 41, 64, 70)):
+    for seed, frames in enumerate((5, 64, 70)):
         semantic, style = torch.randn(2, config.semantic.dim, frames), torch.randn(2, config.style_config.out)
         log_f0 = 5 * (torch.rand(2, 1, 4 * frames) > 0.3)
         mask = torch.arange(frames) < torch.tensor([frames, frames // 2 + 1])[:, None]
@@ -227,7 +227,7 @@ def test_synthesizer_and_its_rows(folders, recorded, family):
             assert ours.shape == expected.shape and (ours - expected).abs().max() < TOLERANCE
     parts = 3 if model.source is not None else 2
     assert model.captured.recordings == len(recorded) == 2 * parts
-    assert model.captured.runs == 8 * parts and model.captured.eager == 0
+    assert model.captured.runs == 6 * parts and model.captured.eager == 0
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5])

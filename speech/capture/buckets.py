@@ -23,7 +23,7 @@ from speech.modules.snake import may_run_fast
 
 CHOICES = ("auto", "off")
 ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-MOST_GRAPHS = 32  # of one model; the one not used for longest is dropped then
+MOST_GRAPHS = 48  # of one model; the one not used for longest is dropped then
 # One recording or run at a time: graphs share memory, and a GPU would run them one after the other anyway.
 _LOCK = threading.RLock()
 
