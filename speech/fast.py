@@ -30,8 +30,8 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
 
     Args:
         module: any model.
-        dtype: `torch.bfloat16` multiplies in bf16 and sums in fp32 inside AMP blocks, where the processor can; all else,
-            inputs and outputs stay fp32.
+        dtype: `torch.bfloat16` multiplies in bf16 (on a GPU: fp16, speech/kernels/gpu.py) and sums in fp32 inside AMP blocks,
+            where the processor can; all else, inputs and outputs stay fp32.
 
     Returns:
         `module`, in eval mode.
@@ -90,7 +90,7 @@ class FastBlocks(_Packing):
 
     def __call__(self, blocks: MultiKernelBlock, x: Tensor, mask: Tensor | None) -> Tensor:
         if x.device.type in gpu.DEVICES:
-            packed = self._pack(blocks, lambda: self._bf16_rounds(blocks, x.device)) if self.bf16 else None
+            packed = self._pack(blocks, lambda: self._half_rounds(blocks, x.device)) if self.bf16 else None
             return gpu.gpu_blocks(blocks, x, mask, packed)
         if x.device.type != "cpu":
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
@@ -99,8 +99,8 @@ class FastBlocks(_Packing):
             return tiled_blocks(blocks, x, mask)
         return self._pack(blocks, lambda: PackedAMPBlocks(blocks.blocks, self.bf16, self.silence))(x, mask)
 
-    def _bf16_rounds(self, blocks: MultiKernelBlock, device: torch.device) -> gpu.Bf16Rounds:
-        return gpu.Bf16Rounds(blocks.blocks, None if self.silence is None else self.silence.to(device))
+    def _half_rounds(self, blocks: MultiKernelBlock, device: torch.device) -> gpu.HalfRounds:
+        return gpu.HalfRounds(blocks.blocks, None if self.silence is None else self.silence.to(device))
 
 
 class FastActivation(_Packing):
