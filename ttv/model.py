@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from speech.capture.buckets import Captured, Part, may_run_captured
+from speech.capture.buckets import Captured, Part, may_run_captured, run_directly
 from speech.checkpoint import Pretrained
 from speech.modules import flow
 from speech.modules.alignment import align, expand
@@ -227,7 +227,7 @@ class TTV(nn.Module, Pretrained):
         like = self.duration_predictor.flow.mean.new_zeros(len(style), 2, phoneme_ids.shape[1])
         noise = scaled_noise(like, duration_noise_scale, text_mask[:, None], generator) * text_mask[:, None]
         # by graphs where they run (speech/capture)
-        run = self.captured if may_run_captured(self, style) else _directly
+        run = self.captured if may_run_captured(self, style) else run_directly
         inputs = {"phoneme_ids": phoneme_ids, "style": style, "text_mask": text_mask}
         out = run(self, "read", **inputs, language_ids=language_ids, noise=noise)
         token_prior, log_durations = DiagonalGaussian(*out[:2]), out[2]
@@ -285,10 +285,6 @@ class TTV(nn.Module, Pretrained):
                 modules=("flow", "semantic_decoder", "pitch_predictor"),
             ),
         ]
-
-
-def _directly(model: TTV, method: str, **inputs: Tensor | None) -> tuple[Tensor, ...]:
-    return getattr(model, method)(**inputs)
 
 
 @torch.no_grad()
