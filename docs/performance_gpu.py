@@ -33,6 +33,8 @@ from speechsr import SpeechSR, SpeechSRConfig
 from ttv.model import TTV, TTVConfig
 
 SHAPES = ((1, 32, 480000), (32, 32, 240000), (1, 256, 2000), (32, 16, 160000))  # [B, C, T] of activations
+# 11 s with random weights; 32 rows of more have a doubled signal of 2^31 values, which the plain layers may not take
+TEXT = "It was late in the evening when the train finally reached the station."
 SECONDS = (0.5, 1, 2, 5, 10, 20)  # of speech, for graphs against none
 
 
