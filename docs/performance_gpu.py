@@ -263,6 +263,8 @@ def main(argv: list[str] | None = None) -> int:
             "1",
             "32",
             "--warm-only",
+            "--text",
+            TEXT,
         ]
         name = Path(voice).name
         files = [f"--json={out / name}.json", f"--markdown={out / name}.md"]

@@ -51,6 +51,7 @@ def test_a_dry_run_measures_everything(script, tmp_path, monkeypatch, capsys):
     assert all(row["ms"] > 0 for row in found["activations"] + found["blocks"])
     assert all(row["recordings"] > 0 and row["graph_ms"] > 0 for row in found["graphs"])
     assert [line[2] for line in said] == ["base", "lite"] and all("32" in line for line in said)
+    assert all(script.TEXT in line for line in said)
 
 
 @torch.no_grad()
