@@ -169,6 +169,23 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_says_so_once(recorded, capsys
 
 
 @torch.no_grad()
+def test_a_graph_that_gives_something_else_is_found_out_at_once(recorded, capsys, monkeypatch):
+    class Wrong(RecordedRunner):
+        def __call__(self):
+            return tuple(None if out is None else out * 1.01 for out in super().__call__())
+
+    monkeypatch.setitem(RUNNERS, "cpu", Wrong)
+    model, (x, style) = Doubler(), data(1, 5)
+    expected = model.doubled(x, style, None)
+    for _ in range(2):
+        for own, other in zip(model.run(x, style), expected, strict=True):
+            assert own is other is None or torch.equal(own, other)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "(its outputs were not those of the model)" in said
+    assert (model.captured.runs, model.captured.eager) == (0, 2)
+
+
+@torch.no_grad()
 def test_too_little_memory_for_one_size_leaves_the_others(recorded, capsys, monkeypatch):
     def runner(function, inputs):
         if inputs["x"].shape[-1] > 8:

@@ -16,6 +16,7 @@ from hierspeech.official import load_official
 from speech.audio import load_audio
 from speech.fast import prepare_for_inference
 from speech.kernels import build, gpu
+from speech.kernels.polyphase import polyphase_activation
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
 from speech.modules.snake import Activation1d
 from speechsr import SpeechSR, SpeechSRConfig
@@ -131,6 +132,17 @@ def test_without_triton_the_twin_runs_and_native_is_refused(monkeypatch):
         gpu.has_triton(torch.device("cuda"))
     gpu.has_triton.cache_clear()
     assert build.CHOICES == ("auto", "native", "torch")
+
+
+def test_a_kernel_is_compared_with_its_twin_before_it_is_used():
+    def twin(x, alpha, beta, lengths):
+        activation = Activation1d(x.shape[1])
+        mask = (torch.arange(x.shape[-1]) < lengths[:, None])[:, None]
+        return polyphase_activation(activation, x, mask)
+
+    cpu = torch.device("cpu")
+    assert gpu._triton_is_right(twin, cpu)
+    assert not gpu._triton_is_right(lambda x, *rest: twin(x, *rest) + 1e-2 * (x > 2.5), cpu)
 
 
 @needs_triton

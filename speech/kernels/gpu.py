@@ -10,6 +10,7 @@ same speed. B batch, C channels, T samples, K taps.
 import functools
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,21 +41,32 @@ def has_triton(device: torch.device) -> bool:
         try:
             from speech.kernels.activation_triton import triton_activation
 
-            one = torch.zeros(1, device=device)
-            triton_activation(one[None, None], one, one)
-            return True
+            if _triton_is_right(triton_activation, device):
+                return True
+            problem = "its outputs were not those of its twin"
         except (
             Exception
         ) as error:  # Triton raises classes of its own, by version; whatever it is, the twin runs
             problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            if choice == "auto":
-                print(
-                    f"hierspeech: no Triton kernel, its twin in torch runs instead ({problem}).",
-                    file=sys.stderr,
-                )
+        if choice == "auto":  # a package that is not there is no news
+            print(
+                f"hierspeech: no Triton kernel, its twin in torch runs instead ({problem}).", file=sys.stderr
+            )
     if choice == "native":
         raise ValueError(f"HIERSPEECH_KERNELS is 'native', expected a working Triton on a GPU: {problem}.")
     return False
+
+
+def _triton_is_right(kernel: Callable[..., Tensor], device: torch.device) -> bool:
+    """Whether the kernel gives on this device what the twin in torch gives: noise of two lengths, both ends."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 700, generator=draw).to(device)
+    activation = Activation1d(3).to(device).eval()
+    snake, lengths = activation.act, torch.tensor([700, 411], dtype=torch.int32, device=device)
+    mask = (torch.arange(700, device=device) < lengths[:, None])[:, None]
+    with torch.no_grad():
+        expected = polyphase_activation(activation, x, mask)
+        return torch.allclose(kernel(x, snake.alpha, snake.beta, lengths), expected, atol=1e-4)
 
 
 def gpu_activation(
