@@ -10,7 +10,7 @@ trained on per second.
 
     python benchmark.py infer --voice lite
     python benchmark.py infer --voice base --markdown table.md --json figures.json
-    python benchmark.py infer --voice base --device cuda --batch 1,32
+    python benchmark.py infer --voice base --device cuda --batch 1 32      # docs/performance_gpu.md
 
 part by part and in all, in variants that take turns too: `reference` (the plain eager layout that tests compare with), `fp32`
 and `bf16` (what `prepare_for_inference` makes of it). `base` is the published size with random weights. RTF is seconds of work
@@ -92,7 +92,10 @@ def _add_infer(commands: argparse._SubParsersAction) -> None:
         "--voice", default="lite", help="name, folder, hub id, or base: full size (default: %(default)s)"
     )
     infer.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    infer.add_argument("--batch", default="1", help="sentences at once, e.g. 1,32 (default: %(default)s)")
+    infer.add_argument(
+        "--batch", nargs="+", default=["1"], help="sentences at once, e.g. 1 32 or 1,32 (default: 1)"
+    )
+    infer.add_argument("--no-tf32", action="store_true", help="exact fp32 in a GPU's convolutions, too")
     infer.add_argument(
         "--rates", default="48000", help="in Hz besides the voice's own (default: %(default)s)"
     )
@@ -115,7 +118,7 @@ def _add_infer(commands: argparse._SubParsersAction) -> None:
 def work_infer(arguments: argparse.Namespace) -> None:
     """Measures speaking as the arguments say."""
     names, rates = arguments.variants.split(","), _numbers("rates", arguments.rates)
-    batches = _numbers("batch", arguments.batch)
+    batches = _numbers("batch", ",".join(arguments.batch))
     if unknown := [name for name in names if name not in INFERENCE_VARIANTS]:
         raise ValueError(f"variants: expected some of {', '.join(INFERENCE_VARIANTS)}, got {unknown[0]!r}.")
     if arguments.rounds < 1 or (arguments.threads is not None and arguments.threads < 1):
@@ -143,10 +146,14 @@ def _infer(
     from hierspeech.benchmarking.full_size import build_full_size
     from hierspeech.benchmarking.inference import Variant, measure, measure_first_audio, prepared
     from hierspeech.benchmarking.machine import OtherWork, describe_machine, process_megabytes
+    from hierspeech.benchmarking.new_lengths import measure_new_lengths
     from hierspeech.benchmarking.start_up import cold_seconds, load_seconds
     from hierspeech.pipelines.prompt import as_prompt
     from hierspeech.pipelines.voice import find_voice, load_voice
+    from speech.capture.runner import RUNNERS
 
+    if arguments.no_tf32:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     place = build_full_size(folder / "base") if arguments.voice == "base" else find_voice(arguments.voice)
@@ -163,6 +170,10 @@ def _infer(
     rows = []
     for batch in batches:
         rows += measure(voice, prompt, arguments.text, variants, rates, batch, arguments.rounds)
+    new_lengths = []
+    if voice.device.type in RUNNERS:
+        rate = next((rate for rate in rates if voice.speechsr(rate) is not None), None)
+        new_lengths = measure_new_lengths(voice, prompt, arguments.text, variants, rate)
     first = measure_first_audio(voice, prompt, arguments.text, variants, [voice.sample_rate, *rates], 3)
     if not arguments.warm_only:
         start_up |= cold_seconds(ROOT, place, arguments.device)
@@ -176,6 +187,7 @@ def _infer(
         "machine": machine,
         "weights": weights,
         "rows": [vars(row) for row in rows],
+        "new_lengths": new_lengths,
         "first_audio": first,
         "start_up": start_up,
         "other_cores": others.cores(),

@@ -1,7 +1,8 @@
 """Prepares a trained model for inference: weight norm folded, and the fast form of its AMP blocks chosen.
 
 On a CPU the compiled kernel runs where a C++ compiler is found (speech/kernels/build.py), its twin in torch otherwise; on a GPU
-the layers run as they are. Outputs equal the plain layers' to 1e-4 in fp32; docs/performance_kernels.md has the speeds.
+a Triton kernel or that twin, and parts of models as CUDA graphs (speech/capture). Outputs equal the plain layers' to 1e-4 in
+fp32; docs/performance_kernels.md has the speeds, docs/performance_gpu.md what runs on a GPU.
 """
 
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speech.kernels import build
+from speech.capture.buckets import Captured
+from speech.kernels import build, gpu
 from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks, fits
 from speech.kernels.polyphase import polyphase_activation, tiled_blocks
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
@@ -22,13 +24,14 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Make `module` as fast as this machine allows; in place, may be called again (with another dtype, too).
 
-    Weights stay what and where they are, and may change or move afterwards. While gradients are enabled, in training mode
+    Weights stay what and where they are, and may change or move afterwards. On a GPU parts of the model are recorded as CUDA
+    graphs when they are first needed, unless HIERSPEECH_GRAPHS=off. While gradients are enabled, in training mode
     and in exports the plain layers run.
 
     Args:
         module: any model.
-        dtype: `torch.bfloat16` multiplies in bf16 and sums in fp32 inside AMP blocks, where the processor can; all else,
-            inputs and outputs stay fp32.
+        dtype: `torch.bfloat16` multiplies in bf16 (on a GPU: fp16, speech/kernels/gpu.py) and sums in fp32 inside AMP blocks,
+            where the processor can; all else, inputs and outputs stay fp32.
 
     Returns:
         `module`, in eval mode.
@@ -50,6 +53,8 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
             part.fast = FastBlocks(dtype == torch.bfloat16, silences.get(part))
         elif isinstance(part, Activation1d):
             part.fast = FastActivation()
+        if hasattr(part, "capturable_parts"):
+            part.captured = Captured(part.capturable_parts())
     return module
 
 
@@ -84,6 +89,9 @@ class FastBlocks(_Packing):
         self.silence = None if silence is None else silence.detach().float().cpu().clone()
 
     def __call__(self, blocks: MultiKernelBlock, x: Tensor, mask: Tensor | None) -> Tensor:
+        if x.device.type in gpu.DEVICES:
+            packed = self._pack(blocks, lambda: self._half_rounds(blocks, x.device)) if self.bf16 else None
+            return gpu.gpu_blocks(blocks, x, mask, packed)
         if x.device.type != "cpu":
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
                 return blocks.mean(x, mask).float()
@@ -91,11 +99,16 @@ class FastBlocks(_Packing):
             return tiled_blocks(blocks, x, mask)
         return self._pack(blocks, lambda: PackedAMPBlocks(blocks.blocks, self.bf16, self.silence))(x, mask)
 
+    def _half_rounds(self, blocks: MultiKernelBlock, device: torch.device) -> gpu.HalfRounds:
+        return gpu.HalfRounds(blocks.blocks, None if self.silence is None else self.silence.to(device))
+
 
 class FastActivation(_Packing):
     """Runs an `Activation1d`; called with it, x [B, C, T] and a mask [B, 1, T] or None."""
 
     def __call__(self, activation: Activation1d, x: Tensor, mask: Tensor | None) -> Tensor:
+        if x.device.type in gpu.DEVICES:
+            return gpu.gpu_activation(activation, x, gpu.mask_lengths(mask))
         if x.device.type != "cpu":
             return activation.plain(x, mask)
         if build.library() is None:

@@ -10,13 +10,16 @@ steps of `band_hz`: pitch pulses and the grain of noise need not be learnt then,
 
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 
+from speech.capture.buckets import Captured, Part, may_run_captured
 from speech.checkpoint import Pretrained
+from speech.masks import lengths_to_mask
 from speech.modules.convnext import ConvNeXtBlock
-from speechsr.model import check_scale, check_wav, output_samples
+from speechsr.model import GRAPH_SAMPLES, check_scale, check_wav, output_samples
 
 MAX_LOG_MAGNITUDE = 5.0  # louder than full scale; a wild frame of an untrained network stays finite
 FIRST_LOG_MAGNITUDE = -3.0  # of an untrained network's bins: about the level of quiet fricatives
@@ -119,15 +122,29 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
             self.register_buffer("weights", weights, persistent=False)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer("out_window", torch.hann_window(self.out_fft), persistent=False)
+        self.captured: Captured | None = None  # set by speech/fast.py
 
-    def forward(self, wav: Tensor) -> Tensor:
-        """wav [B, 1, T] in [-1, 1] -> [B, 1, int(T * scale)]."""
+    def forward(self, wav: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Raises the rate.
+
+        Args:
+            wav: [B, 1, T] in [-1, 1], zero in padding.
+            mask: [B, T] bool, True = valid; None = all is. With a mask each row comes out as it would alone.
+
+        Returns:
+            [B, 1, int(T * scale)], undefined in padding.
+        """
         low = self.analyse(wav)  # [B, kept, N]
+        frames = None
+        if mask is not None:
+            lengths = mask.sum(1).add(self.config.hop_length - 1) // self.config.hop_length + 1
+            frames = lengths_to_mask(lengths, low.shape[-1])[:, None].to(wav.dtype)  # [B, 1, N]
         copies = self.config.copy_from_hz is not None
-        x = self.conv_in(pooled(low, self.config.pooled) if copies else features(low))  # [B, width, N]
+        x = pooled(low, self.config.pooled) if copies else features(low)
+        x = self.conv_in(x if frames is None else x * frames)  # [B, width, N]
         x = self.norm_in(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, frames)
         out = self.head(self.norm_out(x.transpose(1, 2))).transpose(1, 2).float()  # [B, 2 * made or bands, N]
         if copies:
             magnitude = (self.weights @ out.clamp(max=MAX_LOG_MAGNITUDE)).exp()  # [B, made, N]
@@ -138,8 +155,9 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         else:
             log_magnitude, angle = out.chunk(2, dim=1)
             high = torch.polar(log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), angle)
-        return self.synthesise(
-            torch.cat([low, high], dim=1), output_samples(wav.shape[-1], self.config.scale)
+        spec, samples = torch.cat([low, high], dim=1), output_samples(wav.shape[-1], self.config.scale)
+        return (
+            self.synthesise(spec, samples) if frames is None else self._synthesise_rows(spec, frames, samples)
         )
 
     def analyse(self, wav: Tensor) -> Tensor:
@@ -165,6 +183,16 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
             )
         return wav[:, None]
 
+    def _synthesise_rows(self, spec: Tensor, frames: Tensor, samples: int) -> Tensor:
+        """`synthesise` of rows whose frames end where the mask [B, 1, N] ends; it waits for no device, as `torch.istft` does."""
+        pieces = torch.fft.irfft(spec * self.config.scale, n=self.out_fft, dim=1) * self.out_window[:, None]
+        windows = self.out_window.square()[None, :, None] * frames
+        length = (spec.shape[-1] - 1) * self.out_hop + self.out_fft
+        fold = {"output_size": (1, length), "kernel_size": (1, self.out_fft), "stride": (1, self.out_hop)}
+        wav, envelope = (nn.functional.fold(x, **fold)[:, 0] for x in (pieces * frames, windows))
+        first = self.out_fft // 2
+        return (wav / envelope.clamp(min=1e-11))[..., first : first + samples]
+
     @torch.inference_mode()
     def infer(self, wav: Tensor) -> Tensor:
         """wav [B, 1, T] at `sample_rate` -> [B, 1, int(T * scale)] at `output_rate`, in [-1, 1].
@@ -172,7 +200,18 @@ class ISTFTSpeechSR(nn.Module, Pretrained):
         Raises:
             ValueError: if `wav` has another shape or no samples.
         """
-        return self(check_wav(wav)).clamp(-1, 1)
+        if may_run_captured(self, check_wav(wav)):
+            return self.captured(self, "raised", wav=wav, mask=None)[0]
+        return self(wav).clamp(-1, 1)
+
+    def raised(self, wav: Tensor, mask: Tensor | None) -> tuple[Tensor]:
+        """`infer`, as graphs want it."""
+        return (self(wav, mask).clamp(-1, 1),)
+
+    def capturable_parts(self) -> list[Part]:
+        """What may run as a CUDA graph (speech/capture); it does little work a sample, so longer inputs than a `SpeechSR`'s."""
+        rate, sizes = Fraction(self.config.scale).limit_denominator(1000), {"lengths": GRAPH_SAMPLES}
+        return [Part("raised", {"wav": 1, "mask": 1}, (rate,), "mask", most=16 * GRAPH_SAMPLES[-1], **sizes)]
 
     @property
     def output_rate(self) -> int:

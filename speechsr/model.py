@@ -4,15 +4,20 @@ One network for both rates: features at 16 kHz, linear interpolation to the new 
 """
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 
+from speech.capture.buckets import Captured, Part, ladder, may_run_captured
 from speech.checkpoint import Pretrained
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
-from speech.modules.snake import Activation1d
+from speech.modules.snake import Activation1d, hold_last
 from speech.modules.weight_norm import weight_norm
 from speechsr.stretch import stretch
+
+# Of inputs that run as CUDA graphs, in samples: 0.3 to 10 s. Longer ones keep a GPU busy without them.
+GRAPH_SAMPLES = ladder(5120, 13, multiple=320)
 
 
 @dataclass
@@ -41,12 +46,27 @@ class SpeechSR(nn.Module, Pretrained):
         self.stage = MultiKernelBlock(AMPBlock, config.channels, config.kernel_sizes, config.dilations)
         self.activation_post = Activation1d(config.channels)
         self.conv_post = nn.Conv1d(config.channels, 1, 7, padding=3, bias=False)
+        self.captured: Captured | None = None  # set by speech/fast.py
 
-    def forward(self, wav: Tensor) -> Tensor:
-        """wav [B, 1, T] in [-1, 1] -> [B, 1, int(T * scale)] in [-1, 1]."""
-        x = self.conv_pre(wav)
-        x = stretch(x, self.config.scale)
-        return torch.tanh(self.conv_post(self.activation_post(self.stage(x))))
+    def forward(self, wav: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Raises the rate.
+
+        Args:
+            wav: [B, 1, T] in [-1, 1], zero in padding.
+            mask: [B, T] bool, True = valid; None = all is. With a mask each row comes out as it would alone, where its
+                length times `scale` is a whole number.
+
+        Returns:
+            [B, 1, int(T * scale)] in [-1, 1], undefined in padding.
+        """
+        x, scale = self.conv_pre(wav), self.config.scale
+        if mask is not None:
+            mask = mask[:, None]
+            x = hold_last(x, mask)
+            ratio = Fraction(scale).limit_denominator(1000)
+            mask = mask.repeat_interleave(ratio.numerator, -1)[..., :: ratio.denominator]
+        x = stretch(x, scale)
+        return torch.tanh(self.conv_post(self.activation_post(self.stage(x, mask), mask)))
 
     @torch.inference_mode()
     def infer(self, wav: Tensor) -> Tensor:
@@ -55,7 +75,21 @@ class SpeechSR(nn.Module, Pretrained):
         Raises:
             ValueError: if `wav` has another shape or no samples.
         """
-        return self(check_wav(wav))
+        ratio = Fraction(self.config.scale).limit_denominator(1000)
+        whole = check_wav(wav).shape[-1] % ratio.denominator == 0  # others are stretched by another rule
+        if whole and may_run_captured(self, wav):
+            return self.captured(self, "raised", wav=wav, mask=None)[0]
+        return self(wav)
+
+    def raised(self, wav: Tensor, mask: Tensor | None) -> tuple[Tensor]:
+        """`forward`, as graphs want it."""
+        return (self(wav, mask),)
+
+    def capturable_parts(self) -> list[Part]:
+        """What may run as a CUDA graph (speech/capture)."""
+        rate = Fraction(self.config.scale).limit_denominator(1000)
+        sizes = {"lengths": GRAPH_SAMPLES, "most": GRAPH_SAMPLES[-1]}
+        return [Part("raised", {"wav": 1, "mask": 1}, (rate,), "mask", **sizes)]
 
     def inputs_in_silence(self) -> dict[nn.Module, Tensor]:
         """What blocks get all the time while nothing sounds, [C] each (speech/fast.py)."""

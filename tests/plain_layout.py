@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from speech.capture.buckets import Captured
 from speech.modules.resblocks import MultiKernelBlock
 from speech.modules.snake import Activation1d
 
@@ -17,10 +18,16 @@ def plain_layout(model: nn.Module) -> Iterator[nn.Module]:
     """Inside this block `model` runs its plain layers, whatever `prepare_for_inference` chose."""
     parts = [part for part in model.modules() if isinstance(part, MultiKernelBlock | Activation1d)]
     chosen = [part.fast for part in parts]
+    models = [part for part in model.modules() if isinstance(getattr(part, "captured", None), Captured)]
+    captured = [part.captured for part in models]
     try:
         for part in parts:
             part.fast = None
+        for part in models:
+            part.captured = None
         yield model
     finally:
         for part, fast in zip(parts, chosen, strict=True):
             part.fast = fast
+        for part, graphs in zip(models, captured, strict=True):
+            part.captured = graphs

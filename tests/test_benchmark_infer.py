@@ -10,12 +10,14 @@ from contextlib import contextmanager
 import pytest
 import torch
 from plain_layout import plain_layout
+from recorded_graph import RepeatedRunner, record_on_cpu
 from tiny_voice import build_voice, recording
 
 import benchmark
 from hierspeech import VoicePrompt
 from hierspeech.benchmarking.inference import Variant, measure, prepared
 from hierspeech.benchmarking.machine import OtherWork, PeakMemory, describe_machine
+from hierspeech.benchmarking.new_lengths import PASSES
 from hierspeech.benchmarking.table import markdown
 from hierspeech.pipelines.voice import load_voice
 
@@ -158,3 +160,28 @@ def test_bad_arguments_are_one_sentence(arguments, message, capsys):
     assert benchmark.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_the_command_for_gpus_from_end_to_end(folder, tmp_path, monkeypatch):
+    """With the stand-in for CUDA graphs on a CPU: graphs are recorded for the fast variants, and none for new lengths between."""
+    record_on_cpu(monkeypatch, RepeatedRunner)
+    monkeypatch.setattr("hierspeech.benchmarking.new_lengths.TEXTS", 6)
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        "infer",
+        f"--voice={folder}",
+        "--batch",
+        "1",
+        "3",
+        "--rounds=1",
+        "--warm-only",
+        f"--text={TEXT}",
+    ]
+    assert benchmark.main([*arguments, "--variants=reference,fp32", "--json=f.json", "--markdown=f.md"]) == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert {row["batch"] for row in figures["rows"]} == {1, 3}
+    assert all((row["max_difference"] or 0) < 1e-4 for row in figures["rows"])
+    lengths = {(row["variant"], row["pass"]): row["recordings"] for row in figures["new_lengths"]}
+    assert [lengths["reference", name] for name in PASSES] == [0, 0, 0]
+    assert lengths["fp32", "first"] >= 3 and lengths["fp32", "between"] <= 2 and lengths["fp32", "again"] == 0
+    assert "| between | 6 | fp32 |" in (tmp_path / "f.md").read_text()

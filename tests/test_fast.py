@@ -175,6 +175,7 @@ def test_preparing_folds_weight_norm_and_may_be_repeated():
     assert prepare_for_inference(prepare_for_inference(blocks)) is blocks
     assert not blocks.training
     assert not any("original0" in name for name in blocks.state_dict())
+    assert isinstance(blocks.blocks[0].convs1[0].weight, torch.nn.Parameter)
     hifigan = prepare_for_inference(MultiKernelBlock(HiFiGANBlock, 4, [3]))
     assert hifigan(torch.randn(1, 4, 20)).shape == (1, 4, 20)
     with pytest.raises(ValueError, match="dtype is torch.float16, expected"):

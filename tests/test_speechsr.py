@@ -25,7 +25,7 @@ def test_interpolation_is_linear_and_driven_by_the_size():
     """With blocks that pass everything through, the output is a plain resampling of conv_pre's output."""
     torch.manual_seed(0)
     model = SpeechSR(SpeechSRConfig(scale=1.5, channels=4))
-    model.stage = model.activation_post = torch.nn.Identity()
+    model.stage.forward = model.activation_post.forward = lambda x, mask: x
     wav = 0.1 * torch.randn(1, 1, 7)
     features = F.conv1d(F.pad(wav, (3, 3)), model.conv_pre.weight, model.conv_pre.bias)[0]  # [4, 7]
     position = (torch.arange(10) + 0.5) * 7 / 10 - 0.5

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speech.capture.buckets import Captured, Part, may_run_captured, run_directly
 from speech.checkpoint import Pretrained
 from speech.masks import lengths_to_mask
 from speech.modules.convnext import ConvNeXtBlock
@@ -23,7 +24,7 @@ from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
 from speech.text.phones import PhoneTokenizer
 from ttv.languages import LanguageEmbedding, check_languages, embed_languages
-from ttv.output import TTVOutput, column
+from ttv.output import GRAPH_IDS, TTVOutput, column
 
 MIN_FRAMES = 1.0  # a sound lasts at least one frame; a boundary between words may last none
 
@@ -99,6 +100,7 @@ class AlignedTTV(nn.Module, Pretrained):
         self.semantic_head = nn.Linear(width, config.semantic.dim)
         self.pitch_blocks = blocks(config.pitch_layers, 11)
         self.pitch_head = nn.Linear(width, 8)
+        self.captured: Captured | None = None  # set by speech/fast.py
 
     def forward(
         self,
@@ -152,20 +154,40 @@ class AlignedTTV(nn.Module, Pretrained):
             )
         if text_mask is None:
             text_mask = torch.ones_like(phoneme_ids, dtype=torch.bool)
-        encoded = self._encode(phoneme_ids, text_mask, style, language_ids)
-        durations = torch.expm1(self._log_durations(encoded, text_mask, style)).clamp(min=0)
+        # by graphs where they run (speech/capture)
+        run = self.captured if may_run_captured(self, style) else run_directly
+        inputs = {"phoneme_ids": phoneme_ids, "style": style, "text_mask": text_mask}
+        encoded, log_durations = run(self, "read", **inputs, language_ids=language_ids)
+        durations = torch.expm1(log_durations).clamp(min=0)
         sounds = self.sounds[phoneme_ids]
         durations = torch.where(sounds, durations.clamp(min=MIN_FRAMES), durations)
         durations = durations * column(length_scale) * text_mask
         ends = durations.cumsum(1)
         frames = ends[:, -1].round().long().clamp(min=1)
         frame_mask = lengths_to_mask(frames)
-        semantic, contour, voiced = self._decode(encoded, ends, frame_mask, style)
+        x = self._lay_out(encoded, ends, frame_mask)
+        semantic, contour, voiced = run(self, "frames_of", x=x, style=style, frame_mask=frame_mask)
         log_f0 = pitch[:, :1] + pitch[:, 1:] * self.config.pitch_range * contour.float().clamp(-3.5, 3.5)
         log_f0 = torch.log1p(log_f0.exp().clamp(40.0, 1100.0))
         on = (voiced.float().sigmoid() > self.config.voiced_threshold) & frame_mask.repeat_interleave(4, 1)
         rounded = torch.diff(ends.round(), dim=1, prepend=ends.new_zeros(len(ends), 1)).long()
         return TTVOutput(semantic, (log_f0 * on)[:, None], rounded, frame_mask)
+
+    def read(
+        self, phoneme_ids: Tensor, style: Tensor, text_mask: Tensor, language_ids: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The half of `infer` that knows no frames: encoded [B, C, S] and log durations [B, S]."""
+        encoded = self._encode(phoneme_ids, text_mask, style, language_ids)
+        return encoded, self._log_durations(encoded, text_mask, style)
+
+    def capturable_parts(self) -> list[Part]:
+        """What may run as CUDA graphs (speech/capture)."""
+        text = {"phoneme_ids": 1, "style": 0, "text_mask": 1, "language_ids": 1}
+        frames = {"x": 1, "style": 0, "frame_mask": 1}
+        return [
+            Part("read", text, (1, 1), "text_mask", GRAPH_IDS),
+            Part("frames_of", frames, (1, 4, 4), "frame_mask"),
+        ]
 
     def _encode(
         self, token_ids: Tensor, text_mask: Tensor, style: Tensor, language_ids: Tensor | None
@@ -188,6 +210,10 @@ class AlignedTTV(nn.Module, Pretrained):
     def _decode(
         self, encoded: Tensor, ends: Tensor, frame_mask: Tensor, style: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        return self.frames_of(self._lay_out(encoded, ends, frame_mask), style, frame_mask)
+
+    def _lay_out(self, encoded: Tensor, ends: Tensor, frame_mask: Tensor) -> Tensor:
+        """Each frame is given its token [B, C, S] and where in it it lies: [B, C, N], zero in padding."""
         centres = torch.arange(frame_mask.shape[1], device=ends.device) + 0.5  # [N]
         index = torch.searchsorted(ends.contiguous(), centres.expand(len(ends), -1).contiguous(), right=True)
         index = index.clamp(max=ends.shape[1] - 1)  # [B, N]: the token each frame belongs to
@@ -200,8 +226,11 @@ class AlignedTTV(nn.Module, Pretrained):
         )
         x = encoded.gather(2, index[:, None].expand(-1, encoded.shape[1], -1))  # [B, C, N]
         x = x + self.place(place.clamp(-2, 4)).transpose(1, 2)
+        return x * frame_mask[:, None].to(x.dtype)
+
+    def frames_of(self, x: Tensor, style: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x [B, C, N], mask [B, N] -> semantic [B, C, N], contour [B, 4N] and logits of voicing [B, 4N]."""
         mask = frame_mask[:, None].to(x.dtype)
-        x = x * mask
         for block in self.decoder:
             x = block(x, mask, style)
         semantic = self.semantic_head(x.transpose(1, 2))

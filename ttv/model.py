@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from speech.capture.buckets import Captured, Part, may_run_captured, run_directly
 from speech.checkpoint import Pretrained
 from speech.modules import flow
 from speech.modules.alignment import align, expand
 from speech.modules.duration import StochasticDurationPredictor
 from speech.modules.flow import TransformerFlow
-from speech.modules.gaussian import DiagonalGaussian, Generators
+from speech.modules.gaussian import DiagonalGaussian, Generators, scaled_noise
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
 from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
 from ttv.languages import check_languages
-from ttv.output import TTVOutput, column
-from ttv.pitch import PitchConfig, PitchPredictor, cut_slices
+from ttv.output import GRAPH_IDS, TTVOutput, column
+from ttv.pitch import F0_PER_FRAME, PitchConfig, PitchPredictor, cut_slices
 from ttv.semantic import PosteriorConfig, PosteriorEncoder, SemanticDecoder, SemanticDecoderConfig
 from ttv.text_encoder import TextEncoder, TextEncoderConfig
 
@@ -117,6 +118,7 @@ class TTV(nn.Module, Pretrained):
             hidden, style_dim, config.duration.kernel_size, config.duration.dropout, config.duration.n_flows
         )
         self.phoneme_classifier = nn.Conv1d(hidden, config.text.n_symbols, 1, bias=False)
+        self.captured: Captured | None = None  # set by speech/fast.py
 
     def forward(
         self,
@@ -222,22 +224,67 @@ class TTV(nn.Module, Pretrained):
             raise ValueError(f"style has shape {list(style.shape)}, expected {expected}")
         if text_mask is None:
             text_mask = torch.ones_like(phoneme_ids, dtype=torch.bool)
-        text_mask = text_mask.unsqueeze(1)  # [B, 1, S]
-        encoded, token_prior = self.text_encoder(phoneme_ids, text_mask, style, language_ids)
-        noise = DiagonalGaussian(encoded.new_zeros(len(style), 2, encoded.shape[2]), encoded.new_zeros(1))
-        noise = noise.sample(duration_noise_scale, text_mask, generator)
-        log_durations = self.duration_predictor.infer(encoded, text_mask, style, noise)
-        durations = torch.ceil(log_durations.exp() * text_mask[:, 0] * length_scale).long()
+        like = self.duration_predictor.flow.mean.new_zeros(len(style), 2, phoneme_ids.shape[1])
+        noise = scaled_noise(like, duration_noise_scale, text_mask[:, None], generator) * text_mask[:, None]
+        # by graphs where they run (speech/capture)
+        run = self.captured if may_run_captured(self, style) else run_directly
+        inputs = {"phoneme_ids": phoneme_ids, "style": style, "text_mask": text_mask}
+        out = run(self, "read", **inputs, language_ids=language_ids, noise=noise)
+        token_prior, log_durations = DiagonalGaussian(*out[:2]), out[2]
+        durations = torch.ceil(log_durations.exp() * text_mask * length_scale).long()
 
         n_frames = max(int(durations.sum(1).max()), 1)
         prior = DiagonalGaussian(
             expand(token_prior.mean, durations, n_frames), expand(token_prior.log_std, durations, n_frames)
         )
         frame_mask = torch.arange(n_frames, device=style.device) < durations.sum(1, keepdim=True).clamp_min(1)
+        z = prior.sample(noise_scale, frame_mask.unsqueeze(1), generator)
+        semantic, log_f0 = run(self, "frames_of", z=z, style=style, frame_mask=frame_mask)
+        return TTVOutput(semantic, log_f0, durations, frame_mask)
+
+    def read(
+        self,
+        phoneme_ids: Tensor,
+        style: Tensor,
+        text_mask: Tensor,
+        language_ids: Tensor | None,
+        noise: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The half of `infer` that knows no frames: mean and log_std of the prior [B, hidden, S], log durations [B, S].
+
+        `noise` [B, 2, S] is that of the durations, zero in padding; the other arguments are those of `infer`.
+        """
+        mask = text_mask.unsqueeze(1)  # [B, 1, S]
+        encoded, prior = self.text_encoder(phoneme_ids, mask, style, language_ids)
+        return prior.mean, prior.log_std, self.duration_predictor.infer(encoded, mask, style, noise)
+
+    def frames_of(self, z: Tensor, style: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The other half: sample of the prior z [B, hidden, N], mask [B, N] -> semantic [B, C, N], log_f0 [B, 1, 4N]."""
         mask = frame_mask.unsqueeze(1)  # [B, 1, N]
-        z = self.flow.inverse(prior.sample(noise_scale, mask, generator), mask, style)
-        semantic = self.semantic_decoder(z, mask, style)
-        return TTVOutput(semantic, self.pitch_predictor(semantic, style, mask), durations, frame_mask)
+        semantic = self.semantic_decoder(self.flow.inverse(z, mask, style), mask, style)
+        return semantic, self.pitch_predictor(semantic, style, mask)
+
+    def capturable_parts(self) -> list[Part]:
+        """What may run as CUDA graphs (speech/capture)."""
+        text = {"phoneme_ids": 1, "style": 0, "text_mask": 1, "language_ids": 1, "noise": 1}
+        frames = {"z": 1, "style": 0, "frame_mask": 1}
+        return [
+            Part(
+                "read",
+                text,
+                (1, 1, 1),
+                "text_mask",
+                GRAPH_IDS,
+                modules=("text_encoder", "duration_predictor"),
+            ),
+            Part(
+                "frames_of",
+                frames,
+                (1, F0_PER_FRAME),
+                "frame_mask",
+                modules=("flow", "semantic_decoder", "pitch_predictor"),
+            ),
+        ]
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ import torch
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """What a reader of figures must know: processor, cores, threads, memory, GPU, versions, and the compiled kernels."""
     from speech.kernels import build
+    from speech.kernels.gpu import has_triton
 
     machine = {
         "cpu": _cpu(),
@@ -32,6 +33,10 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         machine["gpu"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        machine["triton_kernel"] = has_triton(device)
+        machine["graphs"] = os.environ.get("HIERSPEECH_GRAPHS", "auto") != "off"
+        # convolutions with 10 bits of mantissa, torch's default: equal to 1e-3, not to 1e-4
+        machine["tf32"] = torch.backends.cudnn.allow_tf32
     return machine
 
 

@@ -14,6 +14,8 @@ COLUMNS = (
     "LSD, dB",
 )
 
+GPU_FACTS = {"triton_kernel": "Triton kernel", "graphs": "CUDA graphs", "tf32": "TF32 in convolutions"}
+
 
 def markdown(figures: dict[str, Any], command: str) -> str:
     """All of one run: the command, the machine, the table of parts and totals, first audio and start-up."""
@@ -25,6 +27,11 @@ def markdown(figures: dict[str, Any], command: str) -> str:
         f"torch {machine['torch']}",
         f"Python {machine['python']}",
         f"compiled kernels: {'yes' if machine['compiled_kernels'] else 'no'}",
+        *(
+            f"{said}: {'yes' if machine[name] else 'no'}"
+            for name, said in GPU_FACTS.items()
+            if name in machine
+        ),
         *([] if others is None else [f"other processes meanwhile: {others:.2f} cores"]),
     ]
     lines = [f"`{command}`", "", "; ".join(described) + ".", "", *table(figures["rows"])]
@@ -34,9 +41,24 @@ def markdown(figures: dict[str, Any], command: str) -> str:
             f"| at {row['rate'] // 1000} kHz | {row['variant']} | {1000 * row['seconds']:.0f} | {row['first_chunk_seconds']:.2f} |"
             for row in figures["first_audio"]
         ]
+    if figures.get("new_lengths"):
+        lines += ["", *new_lengths_table(figures["new_lengths"])]
     lines += ["", "| start-up | |", "|---|---|"]
     lines += [f"| {name} | {value:.2f} s |" for name, value in figures["start_up"].items()]
     return "\n".join([*lines, ""])
+
+
+def new_lengths_table(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines about texts of many lengths: how much was recorded for them, and how long they took."""
+    lines = [
+        "| texts of new lengths | texts | variant | graphs recorded | median call, ms | slowest call, ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    return lines + [
+        f"| {row['pass']} | {row['texts']} | {row['variant']} | {row['recordings']} "
+        f"| {1000 * row['median_seconds']:.1f} | {1000 * row['worst_seconds']:.1f} |"
+        for row in rows
+    ]
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:

@@ -18,9 +18,10 @@ from hierspeech.synthesizer.posterior import PosteriorConfig, PosteriorEncoder
 from hierspeech.synthesizer.prosody import ProsodyConfig, ProsodyDecoder
 from hierspeech.synthesizer.source import SourceConfig, SourceNetwork
 from hierspeech.synthesizer.variational import VariationalInputs, VariationalOutput, variational_forward
+from speech.capture.buckets import Captured, Part, may_run_captured
 from speech.checkpoint import Pretrained
 from speech.modules.flow import FlowConfig, TransformerFlow
-from speech.modules.gaussian import DiagonalGaussian, Generators
+from speech.modules.gaussian import DiagonalGaussian, Generators, scaled_noise
 from speech.modules.style import StyleEncoder, StyleEncoderConfig
 from speech.modules.style_pooling import StylePooling, StylePoolingConfig
 from speech.semantic.encoder import SemanticSpec
@@ -137,6 +138,7 @@ class HierSpeech(nn.Module, Pretrained):
             self.prosody_decoder = ProsodyDecoder(config.prosody, latent, style_channels)
         # Stored small and scaled up at use, so that an optimizer's step on it is as large as on other weights.
         self.null_style = nn.Parameter(torch.randn(1, style_channels) / math.sqrt(style_channels))
+        self.captured: Captured | None = None  # set by speech/fast.py
 
     def _semantic_encoder(self) -> SemanticEncoder:
         config = self.config
@@ -233,10 +235,24 @@ class HierSpeech(nn.Module, Pretrained):
                 f"[B, {self.config.semantic.dim}, N] and [B, 1, {F0_PER_FRAME}N]"
             )
         mask = latent_mask(semantic, frame_mask)
+        if may_run_captured(self, semantic):
+            like = semantic.new_empty(len(semantic), self.config.latent, frames)
+            noise = scaled_noise(like, noise_scale, mask, generator)
+            inputs = {"semantic": semantic, "log_f0": log_f0, "style": style, "frame_mask": frame_mask}
+            return self.captured(self, "latent_of", **inputs, noise=noise)[0]
         prior = self.encode_prior(semantic, log_f0, style, frame_mask)
         z = prior.sample(noise_scale, mask, generator)
         z = self.flow_semantic.inverse(z, mask, style)
         return self.flow_acoustic.inverse(z, mask, style)
+
+    def latent_of(
+        self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None, noise: Tensor
+    ) -> tuple[Tensor]:
+        """`sample_latent` with noise [B, latent, N] that is there already (`gaussian.scaled_noise`)."""
+        mask = latent_mask(semantic, frame_mask)
+        z = self.encode_prior(semantic, log_f0, style, frame_mask).shift(noise, mask)
+        z = self.flow_semantic.inverse(z, mask, style)
+        return (self.flow_acoustic.inverse(z, mask, style),)
 
     def encode_prior(
         self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None = None
@@ -272,8 +288,55 @@ class HierSpeech(nn.Module, Pretrained):
         """
         features, log_f0_hat = None, None
         if self.source is not None:
-            features, log_f0_hat = self.source(z, style, log_f0, frame_mask)
-        return self.generator(z, features, style, frame_mask), log_f0_hat
+            features, log_f0_hat = self.excite(z, style, log_f0, frame_mask)
+        return self.sound(z, features, style, frame_mask), log_f0_hat
+
+    def excite(
+        self, z: Tensor, style: Tensor, log_f0: Tensor, frame_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the source makes, of a model that has one; arguments as for `decode`."""
+        if may_run_captured(self, z):
+            return self.captured(
+                self, "excitation_of", z=z, style=style, log_f0=log_f0, frame_mask=frame_mask
+            )
+        return self.source(z, style, log_f0, frame_mask)
+
+    def sound(
+        self, z: Tensor, features: Tensor | None, style: Tensor, frame_mask: Tensor | None = None
+    ) -> Tensor:
+        """What the generator makes of a latent and of `excite`'s features: wav [B, 1, hop_length * N]."""
+        if may_run_captured(self, z):
+            inputs = {"z": z, "features": features, "style": style, "frame_mask": frame_mask}
+            return self.captured(self, "sound_of", **inputs)[0]
+        return self.generator(z, features, style, frame_mask)
+
+    def excitation_of(self, z: Tensor, style: Tensor, log_f0: Tensor, frame_mask: Tensor | None) -> tuple:
+        """The source alone."""
+        return self.source(z, style, log_f0, frame_mask)
+
+    def sound_of(
+        self, z: Tensor, features: Tensor | None, style: Tensor, frame_mask: Tensor | None
+    ) -> tuple[Tensor]:
+        """The generator alone."""
+        return (self.generator(z, features, style, frame_mask),)
+
+    def capturable_parts(self) -> list[Part]:
+        """What may run as CUDA graphs (speech/capture)."""
+        config, hop = self.config, self.config.audio.hop_length
+        if config.official_padding:  # padding would change what is beside it
+            return []
+        latent = {"semantic": 1, "log_f0": F0_PER_FRAME, "style": 0, "frame_mask": 1, "noise": 1}
+        modules = ("semantic_prior", "flow_semantic", "flow_acoustic")
+        parts = [Part("latent_of", latent, (1,), "frame_mask", modules=modules)]
+        rate = 0
+        if self.source is not None:
+            rate = hop // config.harmonic.hop_length if config.harmonic else F0_PER_FRAME
+            inputs = {"z": 1, "style": 0, "log_f0": F0_PER_FRAME, "frame_mask": 1}
+            parts.append(
+                Part("excitation_of", inputs, (rate, F0_PER_FRAME), "frame_mask", modules=("source",))
+            )
+        inputs = {"z": 1, "features": rate, "style": 0, "frame_mask": 1}
+        return [*parts, Part("sound_of", inputs, (hop,), "frame_mask", modules=("generator",))]
 
     def unconditional_style(self, batch: int) -> Tensor:
         """The style that stands for "no style", [batch, style.out]."""

@@ -61,7 +61,7 @@ def decode_windows(
     frames, hop, halo = z.shape[-1], model.config.audio.hop_length, halo_frames(model.config)
     features, rate = None, 1
     if model.source is not None:
-        features = model.source(z, style, log_f0)[0]
+        features = model.excite(z, style, log_f0)[0]
         rate = features.shape[-1] // frames
     sizes, start = iter(sizes), 0
     while start < frames:
@@ -70,6 +70,6 @@ def decode_windows(
             stop = frames
         left, right = max(0, start - halo), min(frames, stop + halo)
         part = None if features is None else features[..., left * rate : right * rate]
-        wav = model.generator(z[..., left:right], part, style)
+        wav = model.sound(z[..., left:right], part, style)
         yield wav[..., (start - left) * hop : (stop - left) * hop]
         start = stop

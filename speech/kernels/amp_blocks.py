@@ -175,14 +175,14 @@ def pack_weight(weight: Tensor, bf16: bool) -> Tensor:
     return weight.permute(0, 2, 4, 1, 3).contiguous()
 
 
-def round_taps(weight: Tensor) -> Tensor:
-    """fp32 [C, C, K] -> bf16 such that the taps' errors add up to no more than the last one's.
+def round_taps(weight: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """fp32 [C, C, K] -> 16 bits such that the taps' errors add up to no more than the last one's.
 
     What one tap loses the next one makes good: loud low tones see the sum of the taps, and then nearly the exact one.
     """
     rounded, missing = [], 0.0
     for tap in weight.unbind(-1):
-        rounded.append((tap + missing).to(torch.bfloat16))
+        rounded.append((tap + missing).to(dtype))
         missing = tap + missing - rounded[-1].float()
     return torch.stack(rounded, -1)
 

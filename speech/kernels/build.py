@@ -31,10 +31,7 @@ def library() -> ctypes.CDLL | None:
     Raises:
         ValueError: HIERSPEECH_KERNELS is unknown, or "native" where no kernel can be built.
     """
-    choice = os.environ.get("HIERSPEECH_KERNELS", "auto")
-    if choice not in CHOICES:
-        raise ValueError(f"HIERSPEECH_KERNELS is {choice!r}, expected one of {', '.join(CHOICES)}.")
-    problems = []
+    choice, problems = chosen(), []
     for compiler in [] if choice == "torch" else compilers():
         try:
             return _load(compiler)
@@ -45,6 +42,14 @@ def library() -> ctypes.CDLL | None:
             f"HIERSPEECH_KERNELS is 'native', expected a working C++ compiler: {problems or 'none found'}."
         )
     return None
+
+
+def chosen() -> str:
+    """What HIERSPEECH_KERNELS says, one of CHOICES; ValueError for anything else."""
+    choice = os.environ.get("HIERSPEECH_KERNELS", "auto")
+    if choice not in CHOICES:
+        raise ValueError(f"HIERSPEECH_KERNELS is {choice!r}, expected one of {', '.join(CHOICES)}.")
+    return choice
 
 
 def compilers() -> list[list[str]]:

@@ -5,10 +5,12 @@ is computed on stuffed zeros, and a mean of AMP blocks is worked off in tiles of
 B batch, C channels, T samples.
 """
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
-from speech.modules.snake import TAPS, Activation1d, hold_last
+from speech.modules.snake import TAPS, Activation1d, hold_last, lowpass_taps
 
 HALF = TAPS // 2  # taps of one phase
 REACH = 5  # samples that the activation looks at on each side
@@ -16,9 +18,15 @@ EDGE = 3  # phases outside the signal that its lower filter reads
 TILE_BYTES = 1 << 20  # of one [C, tile] on a CPU
 
 
+@functools.cache
+def tap_values() -> list[float]:
+    """The taps as numbers: a GPU would have to be waited for where they lie on it, which a graph cannot be recorded with."""
+    return lowpass_taps().tolist()
+
+
 def polyphase_activation(activation: Activation1d, x: Tensor, mask: Tensor | None = None) -> Tensor:
     """What `activation(x, mask)` gives, x [B, C, T] -> [B, C, T]; not differentiable (in-place operations)."""
-    taps = activation.taps.tolist()
+    taps = tap_values()
     samples = x.shape[-1]
     if mask is not None:
         x = hold_last(x, mask)

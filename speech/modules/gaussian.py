@@ -49,10 +49,21 @@ class DiagonalGaussian:
             z = z + draw_noise(z, mask, generator) * torch.exp(self.log_std) * noise_scale
         return z if mask is None else z * mask
 
+    def shift(self, noise: Tensor, mask: Tensor) -> Tensor:
+        """`sample` with what `scaled_noise` gave, [B, C, N]."""
+        return (self.mean + noise * torch.exp(self.log_std)) * mask
+
 
 Generators = (
     torch.Generator | Sequence[torch.Generator] | None
 )  # one for a whole batch, one per row, or torch's own
+
+
+def scaled_noise(like: Tensor, noise_scale: float, mask: Tensor | None, generator: Generators) -> Tensor:
+    """The noise of `DiagonalGaussian.sample`, drawn as there (not at all for a scale of 0), times its scale."""
+    if noise_scale == 0:
+        return torch.zeros_like(like)
+    return draw_noise(like, mask, generator) * noise_scale
 
 
 def draw_noise(like: Tensor, mask: Tensor | None, generator: Generators) -> Tensor:

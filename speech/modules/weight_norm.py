@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
@@ -34,5 +35,7 @@ def fold_weight_norm(model: nn.Module) -> nn.Module:
     """Replace every parametrised weight below `model` by its plain value, in place; returns the same model."""
     for module in model.modules():
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            # where gradients are off, torch would leave a plain tensor, which `model.to` leaves where it is
+            with torch.inference_mode(False), torch.enable_grad():
+                parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return model
