@@ -14,11 +14,9 @@ from speech.modules.discriminators import DiscriminatorOutput
 
 
 def discriminator_loss(real: list[DiscriminatorOutput], fake: list[DiscriminatorOutput]) -> Tensor:
-    """Logits of real waveforms towards 1, those of generated ones, and of real ones in another voice's name, towards 0."""
+    """Logits of real waveforms towards 1, those of generated ones towards 0."""
     return sum(
-        (1 - r.logits.float()).square().mean()
-        + f.logits.float().square().mean()
-        + (0 if r.mismatched is None else r.mismatched.float().square().mean())
+        (1 - r.logits.float()).square().mean() + f.logits.float().square().mean()
         for r, f in zip(real, fake, strict=True)
     )
 
@@ -37,21 +35,17 @@ def feature_matching_loss(real: list[DiscriminatorOutput], fake: list[Discrimina
     )
 
 
-def opinions(
-    discriminator: nn.Module, real: Tensor, fake: Tensor, style: Tensor | None = None
-) -> dict[str, Tensor]:
+def opinions(discriminator: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
     """What a discriminator, just trained, says to the generator: its losses "adversarial" and "features".
 
     Args:
         discriminator: with or without a distributed wrapper.
         real, fake: [B, 1, T] recorded and generated waves.
-        style: [B, C] of the voices, for a discriminator that is told it.
     """
-    told = () if style is None else (style.detach(),)
     with frozen(discriminator) as judge:
         with torch.no_grad():
             judged_real = judge(real)
-        judged_fake = judge(fake, *told)
+        judged_fake = judge(fake)
     return {
         "adversarial": generator_loss(judged_fake),
         "features": feature_matching_loss(judged_real, judged_fake),
@@ -59,21 +53,15 @@ def opinions(
 
 
 def judge_both(
-    discriminator: nn.Module, real: Tensor, fake: Tensor, style: Tensor | None = None
+    discriminator: nn.Module, real: Tensor, fake: Tensor
 ) -> tuple[list[DiscriminatorOutput], list[DiscriminatorOutput]]:
-    """One pass over real and generated waveforms [B, 1, T] together: (outputs of real, outputs of fake).
-
-    `style` [B, C] is that of their voices, for a discriminator that is told it.
-    """
-    told = () if style is None else (torch.cat([style, style]).detach(),)
-    outputs = discriminator(torch.cat([real, fake.to(real.dtype)]), *told)
+    """One pass over real and generated waveforms [B, 1, T] together: (outputs of real, outputs of fake)."""
+    outputs = discriminator(torch.cat([real, fake.to(real.dtype)]))
     n = len(real)
-
-    def rows(output: DiscriminatorOutput, part: slice) -> DiscriminatorOutput:
-        other = None if output.mismatched is None else output.mismatched[part]
-        return DiscriminatorOutput(output.logits[part], [f[part] for f in output.features], other)
-
-    return [rows(o, slice(n)) for o in outputs], [rows(o, slice(n, None)) for o in outputs]
+    return (
+        [DiscriminatorOutput(o.logits[:n], [f[:n] for f in o.features]) for o in outputs],
+        [DiscriminatorOutput(o.logits[n:], [f[n:] for f in o.features]) for o in outputs],
+    )
 
 
 @contextmanager

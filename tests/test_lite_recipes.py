@@ -93,6 +93,32 @@ def test_synthesizer(workplace):
     assert wav.shape == (1, 1, 3520) and wav.isfinite().all()
 
 
+def test_synthesizer_judged_by_log_mels_towards_cleaned_targets(workplace):
+    from speech.packs import Pack, write_arrays
+
+    opened = Pack(workplace / "pack")
+    write_arrays(workplace / "pack", ["clean"], ((opened.read("wav", i) // 2,) for i in range(len(opened))))
+    arguments = [f"recipe.semantic_encoder={workplace / 'runs/tiny_phonetic/step_00000002'}"]
+    arguments += [
+        "recipe.discriminator={stft_sizes: [], periods: [], mel_sizes: [256, 512], mel_channels: 2}"
+    ]
+    arguments += [
+        "data.target=clean",
+        "data.target_share=0.6",
+        "recipe.mel_gain=16.0",
+        f"data.pack={workplace / 'pack'}",
+    ]
+    _, cls, sections, losses, config = train.read(
+        "configs/tiny/synthesizer.yaml",
+        [*arguments, "losses.generator.magnitude=8.0", "recipe.adversarial_from=0"],
+    )
+    recipe = cls(sections.model, sections.data, sections.recipe, losses, config)
+    batch = next(recipe.batches(0))
+    turns = dict(recipe.turns(batch, 0))
+    assert set(turns["generator"]) == {"mel", "magnitude", "contrastive", "adversarial", "features"}
+    assert all(float(value.detach()) > 0 for value in turns["generator"].values())
+
+
 def test_text_to_vec_is_heard_through_a_trained_synthesizer(workplace, tmp_path, capsys):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

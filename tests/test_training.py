@@ -214,6 +214,21 @@ def test_two_processes_equal_one_with_the_double_batch(tmp_path, nodes):
         torch.testing.assert_close(two["modules"][name], one["modules"][name], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_processes_without_a_gpu_train_together_and_resume(tmp_path):
+    """Though the device is not said: each would train a model of its own, and write over the other's."""
+    main(str(tmp_path / "one"), 10, 0.0, 12)
+    for steps in ("5", "10"):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        command += [str(TOY), str(tmp_path / "two"), steps, "0", "6", "auto"]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert "resuming" in done.stdout and done.stdout.count("step 10/10") == 1
+    one, two = state_of(tmp_path / "one/toy"), state_of(tmp_path / "two/toy")
+    for name in one["modules"]:
+        torch.testing.assert_close(two["modules"][name], one["modules"][name], rtol=1e-5, atol=1e-5)
+
+
 def test_machines_without_a_shared_run_folder_do_not_drift_apart(tmp_path, monkeypatch):
     from accelerate import Accelerator
 

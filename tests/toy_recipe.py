@@ -1,6 +1,6 @@
 """Two recipes of a few hundred parameters, and a command line so that tests can run them in processes of their own.
 
-`python toy_recipe.py FOLDER MAX_STEPS SECONDS_PER_STEP BATCH_SIZE` trains the adversarial one in FOLDER.
+`python toy_recipe.py FOLDER MAX_STEPS SECONDS_PER_STEP BATCH_SIZE [DEVICE]` trains the adversarial one in FOLDER.
 """
 
 import sys
@@ -107,7 +107,7 @@ def run(recipe, losses=LOSSES) -> int:
     return fit(recipe, recipe.config, losses, {"train": asdict(recipe.config), "recipe": {"name": "toy"}})
 
 
-def main(folder: str, max_steps: int, seconds: float, batch_size: int) -> None:
+def main(folder: str, max_steps: int, seconds: float, batch_size: int, device: str = "cpu") -> None:
     config = TrainConfig(
         run="toy",
         runs_folder=folder,
@@ -118,7 +118,7 @@ def main(folder: str, max_steps: int, seconds: float, batch_size: int) -> None:
         validate_every=0,
         ema=0.9,
         lr=1e-2,
-        device="cpu",
+        device=device,
         precision="fp32",
         num_workers=0,
         tensorboard=False,
@@ -129,4 +129,4 @@ def main(folder: str, max_steps: int, seconds: float, batch_size: int) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])

@@ -62,11 +62,6 @@ class Recipe:
                 "this recipe trains synthesizers without posterior and flows: expected model.posterior null, "
                 "model.semantic_posterior false and model.flow.n_flows 0"
             )
-        style_channels = recipe.discriminator.style_channels
-        if style_channels not in (0, model.style_config.out):
-            raise ValueError(
-                f"recipe.discriminator.style_channels is {style_channels}, expected 0 or the model's style, {model.style_config.out}"
-            )
         self.recipe = recipe
         self.generator = HierSpeech(model)
         self.modules: dict[str, nn.Module] = {
@@ -99,8 +94,7 @@ class Recipe:
             gain = self.recipe.adversarial_gain
             real, fake = (x[..., start : start + self.adversarial_samples] * gain for x in (wav, wav_hat))
             discriminator = self.modules["discriminator"]
-            told = (target_style,) if self.recipe.discriminator.style_channels else ()
-            judged = judge_both(discriminator, real, fake.detach(), *told)
+            judged = judge_both(discriminator, real, fake.detach())
             yield "discriminator", {"adversarial": discriminator_loss(*judged)}
         zero = wav_hat.new_zeros(())
         gain = self.recipe.mel_gain
@@ -113,7 +107,7 @@ class Recipe:
         if self.weighs_magnitude:
             losses["magnitude"] = magnitude
         if adversarial:
-            losses |= opinions(discriminator, real, fake, *told)
+            losses |= opinions(discriminator, real, fake)
         yield "generator", losses
 
     def _reconstruct(self, batch: Batch, perturb: bool = True) -> tuple[Tensor, Tensor, Tensor]:

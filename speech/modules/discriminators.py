@@ -5,7 +5,6 @@
 what it listens to and nothing was published.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -17,11 +16,9 @@ from speech.modules.weight_norm import weight_norm
 from speech.spectrogram import AudioConfig, MelSpectrogram
 
 LEAKY_SLOPE = 0.1
-VOICE_CHANNELS = 64  # in which frames and styles are compared
-MEL_MEAN, MEL_DEVIATION = (
-    0.0,
-    3.0,
-)  # of log-mels of speech amplified by the recipe's `adversarial_gain`, roughly
+MEL_DEVIATION = (
+    3.0  # of log-mels of speech amplified by the recipe's `adversarial_gain`, roughly; their mean is near 0
+)
 
 
 @dataclass
@@ -37,7 +34,6 @@ class DiscriminatorConfig:
     # log-mels (ours, not published): what is faint counts as much as what is loud, for a fifth of the work of an STFT one
     mel_sizes: list[int] = field(default_factory=list)  # STFT sizes in samples at 16 kHz; hop = size / 4
     mel_channels: int = 32
-    style_channels: int = 0  # of the style that log-mel discriminators are told; 0 = they judge without one
 
     def __post_init__(self):
         if not self.stft_sizes and not self.periods and not self.mel_sizes:
@@ -62,7 +58,6 @@ class DiscriminatorOutput:
 
     logits: Tensor
     features: list[Tensor]
-    mismatched: Tensor | None = None  # logits [B, K] of the same waves, each with the style of another one
 
 
 class STFTDiscriminator(nn.Module):
@@ -132,13 +127,9 @@ class MelDiscriminator(nn.Module):
     """2-D convolutions on the log-mel of a 16 kHz wave, at one resolution.
 
     A linear spectrum shows a network little of what lies 30 dB under the vowels: breath, the noise between harmonics, pauses.
-
-    Told a style, it also judges whether the wave is in that voice: the products of frames and style are added to its logits
-    (projection discriminator, Miyato and Koyama 2018), and the same wave with another voice's style is false
-    (matching-aware, Reed et al. 2016).
     """
 
-    def __init__(self, n_fft: int, channels: int = 32, style_channels: int = 0):
+    def __init__(self, n_fft: int, channels: int = 32):
         super().__init__()
         bins = min(128, max(20, n_fft // 8))
         self.mel = MelSpectrogram(
@@ -155,25 +146,11 @@ class MelDiscriminator(nn.Module):
         layers.append(nn.Conv2d(channels, channels, (3, 3), padding=(1, 1)))
         self.convs = nn.ModuleList(weight_norm(layer) for layer in layers)
         self.conv_post = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
-        self.frames_in = self.style_in = None
-        if style_channels:
-            for _ in range(3):
-                bins = -(-bins // 2)
-            self.frames_in = nn.Linear(channels * bins, VOICE_CHANNELS)
-            self.style_in = nn.Linear(style_channels, VOICE_CHANNELS)
 
-    def forward(self, wav: Tensor, style: Tensor | None = None) -> DiscriminatorOutput:
-        """wav [B, 1, T], style [B, style_channels] where it is told one."""
+    def forward(self, wav: Tensor) -> DiscriminatorOutput:
+        """wav [B, 1, T]."""
         mel = self.mel(wav[:, 0])  # [B, M, N]
-        output = _run(self.convs, self.conv_post, ((mel - MEL_MEAN) / MEL_DEVIATION)[:, None].transpose(2, 3))
-        if style is None or self.style_in is None:
-            return output
-        last = output.features[-2]  # [B, C, N, M / 8]
-        frames = self.frames_in(last.transpose(1, 2).flatten(2))  # [B, N, V]
-        voice = self.style_in(style.to(frames.dtype))[:, :, None] / math.sqrt(VOICE_CHANNELS)
-        logits = output.logits.unflatten(1, (frames.shape[1], -1))  # [B, N, M / 8]
-        own, other = (logits + frames @ v for v in (voice, voice.roll(1, 0)))
-        return DiscriminatorOutput(own.flatten(1), output.features, other.flatten(1))
+        return _run(self.convs, self.conv_post, (mel / MEL_DEVIATION)[:, None].transpose(2, 3))
 
 
 class WaveDiscriminator(nn.Module):
@@ -185,18 +162,12 @@ class WaveDiscriminator(nn.Module):
         self.discriminators = nn.ModuleList(
             [STFTDiscriminator(size, config.stft_channels) for size in config.stft_sizes]
             + [PeriodDiscriminator(period, config.period_channels) for period in config.periods]
-            + [
-                MelDiscriminator(size, config.mel_channels, config.style_channels)
-                for size in config.mel_sizes
-            ]
+            + [MelDiscriminator(size, config.mel_channels) for size in config.mel_sizes]
         )
 
-    def forward(self, wav: Tensor, style: Tensor | None = None) -> list[DiscriminatorOutput]:
-        """wav [B, 1, T], T at least the largest STFT size, style [B, style_channels] -> one output per sub-discriminator."""
-        return [
-            discriminator(wav, style) if isinstance(discriminator, MelDiscriminator) else discriminator(wav)
-            for discriminator in self.discriminators
-        ]
+    def forward(self, wav: Tensor) -> list[DiscriminatorOutput]:
+        """wav [B, 1, T], T at least the largest STFT size -> one output per sub-discriminator."""
+        return [discriminator(wav) for discriminator in self.discriminators]
 
 
 @dataclass
