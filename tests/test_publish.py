@@ -40,11 +40,12 @@ def test_a_whole_voice(runs, tmp_path, capsys):
         f"--cards={CARDS}",
         f"--prompt=someone={runs / 'someone.wav'}",
     ]
-    assert main(arguments(runs, out, *more, "--version=3")) == 0, capsys.readouterr().err
+    assert main(arguments(runs, out, *more, "--version=3", "--question-rise=7")) == 0, capsys.readouterr().err
     assert "infer.py --voice" in capsys.readouterr().out
 
     description = json.loads((out / "voice.json").read_text())
     assert description["name"] == "published" and description["version"] == 3
+    assert description["question_rise"] == 7
     assert description["speechsr"] == {"24000": "speechsr-24k", "48000": "speechsr-48k"}
     check_complete(out)  # every part, the saved prompt and the card that the hub wants
     assert (out / "README.md").read_text() == (CARDS / "voice.md").read_text()

@@ -37,6 +37,7 @@ def publish(
     language: str | None = None,
     noise_scale: float | None = None,
     voice: str | Path | None = None,
+    question_rise: float | None = None,
 ) -> None:
     """Write a voice folder of trained models, in float16; it appears whole or not at all.
 
@@ -51,6 +52,7 @@ def publish(
         noise_scale: the voice's default; None is 0.
         voice: a voice (folder, shipped name or hub id) whose parts and settings are taken, as they are, where none is given
             here: what a fine-tuned part was trained from. Its prompts are not, since they fit that voice alone.
+        question_rise: semitones at the end of English yes-no questions, 0 to 12; None is 0.
     Raises:
         ValueError: a model is missing or a recording cannot be read, the models do not fit each other, or `out` exists.
     """
@@ -110,7 +112,12 @@ def publish(
             add("denoiser", Denoiser, denoiser)
         if card := read_card(cards, "voice"):
             (folder / "README.md").write_text(card, encoding="utf-8")
-        settings = {"version": version, "language": language, "noise_scale": noise_scale}
+        settings = {
+            "version": version,
+            "language": language,
+            "noise_scale": noise_scale,
+            "question_rise": question_rise,
+        }
         description |= {name: value for name, value in settings.items() if value is not None}
         description |= {"name": out.absolute().name, "prompts": list(prompts or {})}
         (folder / "voice.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
@@ -153,6 +160,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", type=int, help="counts trainings (default: 1, or one more than VOICE's)")
     parser.add_argument("--language", help="of the voice (default: en-us, or VOICE's)")
     parser.add_argument("--noise-scale", type=float, help="its default (default: 0, or VOICE's)")
+    parser.add_argument(
+        "--question-rise",
+        type=float,
+        metavar="SEMITONES",
+        help="at the end of English yes-no questions, for a text-to-vec that knows none (default: 0, or VOICE's)",
+    )
     parser.add_argument(
         "--prompt", action="append", default=[], metavar="NAME=WAV", help="a voice prompt to save"
     )
