@@ -95,6 +95,7 @@ def _add_clean(argv: list[str]) -> None:
     from denoiser.model import Denoiser
     from denoiser.windows import denoise
     from hierspeech.preparation.cleaning import add_clean
+    from speech.semantic.quantizer import digest
     from speech.starting import find_published
 
     parser = argparse.ArgumentParser(
@@ -120,7 +121,7 @@ def _add_clean(argv: list[str]) -> None:
     def clean(wav):
         return denoise(model, torch.from_numpy(wav)).numpy()
 
-    if not add_clean(args.pack, clean, str(args.denoiser), noisy, args.redo):
+    if not add_clean(args.pack, clean, str(args.denoiser), digest(model), noisy, args.redo):
         print("clean: there already, nothing to do", file=sys.stderr)
 
 

@@ -1,18 +1,20 @@
 """`prepare.py clean`: further targets of a pack, as long as the recordings, without their noise, made once."""
 
 import importlib.util
-import json
 
 import numpy as np
 import pytest
 import torch
 from make_pack import make_pack
+from tiny_voice import recording
 
 import prepare
 from denoiser.model import Denoiser, DenoiserConfig
 from hierspeech.preparation import cleaning
 from hierspeech.synthesizer.data import DataConfig, Pieces
+from speech.audio import save_audio
 from speech.packs import Pack
+from speech.token_arrays import token_note
 from speech.training import TrainConfig
 
 
@@ -52,7 +54,7 @@ def test_the_shipped_denoiser_takes_noise_away(pack):
     tone = 0.2 * np.sin(2 * np.pi * 120 * np.arange(opened.length("wav", 0)) / 16000)
     noise = [np.std(opened.read(name, 0) / 32768 - tone) for name in ("wav", "clean")]
     assert noise[1] < noise[0]
-    assert json.loads((pack / "clean.made.json").read_text())["denoiser"] == "hierspeech/voices/lite"
+    assert token_note(pack, "clean")["spec"]["denoiser"] == "hierspeech/voices/lite"
 
 
 def test_sources_that_are_suppressed_first(pack, monkeypatch):
@@ -62,10 +64,27 @@ def test_sources_that_are_suppressed_first(pack, monkeypatch):
     def half(wav):
         return wav / 2
 
-    assert cleaning.add_clean(pack, half, "d", noisy=("made",))
+    assert cleaning.add_clean(pack, half, "d", "1", noisy=("made",))
     assert len(seen) == len(Pack(pack))
-    assert not cleaning.add_clean(pack, half, "d", noisy=("made",))
-    assert cleaning.add_clean(pack, half, "d", noisy=("other",)) and len(seen) == len(Pack(pack))
+    assert not cleaning.add_clean(pack, half, "d", "1", noisy=("made",))
+    with pytest.raises(ValueError, match="holds clean of .*'made'.*; --redo makes them again"):
+        cleaning.add_clean(pack, half, "d", "1", noisy=("other",))
+    assert cleaning.add_clean(pack, half, "d", "1", noisy=("other",), redo=True)
+    assert len(seen) == len(Pack(pack))
+
+
+def test_a_sharded_pack(tmp_path, denoiser):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in "ab":
+        save_audio(corpus / f"{name}.wav", recording(2.0), 16000)
+        (corpus / f"{name}.txt").write_text("hello")
+    made = tmp_path / "pack"
+    assert prepare.main([str(corpus), str(made), "--shard-hours", "0.0005"]) == 0
+    assert prepare.main(["clean", str(made), "--denoiser", str(denoiser)]) == 0
+    opened = Pack(made)
+    assert opened.index is not None and opened.has("clean") and len(opened.first) > 2
+    assert [opened.length("clean", i) for i in range(2)] == [opened.length("wav", i) for i in range(2)]
 
 
 def test_what_cannot_be_is_said(pack, denoiser, monkeypatch, capsys):

@@ -6,15 +6,15 @@ Of read English recorded at home (speechocean762) half of what a model learnt to
 from __future__ import annotations
 
 import functools
-import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from hierspeech.preparation.stages import as_wav
+from hierspeech.preparation.tokens import write_noted
 from speech.audio import resample
-from speech.packs import Pack, write_arrays, write_whole
+from speech.packs import Pack
 
 CLEAN = "clean"
 RNNOISE_RATE = 48000
@@ -24,46 +24,37 @@ Cleaner = Callable[[np.ndarray], np.ndarray]  # wav [T] at 16 kHz -> [T]
 
 
 def add_clean(
-    folder: str | Path, clean: Cleaner, source: str, noisy: tuple[str, ...] = (), redo: bool = False
+    folder: Path,
+    clean: Cleaner,
+    name: str,
+    weights: str,
+    noisy: tuple[str, ...] = (),
+    redo: bool = False,
 ) -> bool:
-    """Write the array `clean` (int16 [T], as `wav`) into a pack.
+    """Write the array `clean` (int16 [T], as `wav`) into a pack, shard after shard; a stopped run goes on after the last whole one.
 
     Args:
-        folder: of a pack that is not sharded.
-        clean: a denoiser, for every utterance.
-        source: what is noted as the denoiser's name.
+        folder: plain or sharded pack.
+        clean: a denoiser, for every utterance. name, weights: what is noted of it, in words and as a digest.
         noisy: prefixes of the sources (`source` of an utterance) that RNNoise cleans first, for which `pyrnnoise` is needed.
-        redo: make it anew where it is there.
+        redo: make anew what is there.
 
-    Returns: False if the pack has it already, made by the same.
+    Returns: False if the pack has it already, made by the same from the same recordings.
 
     Raises:
-        ValueError: a sharded pack, or no pyrnnoise.
+        ValueError: it was made by another one, or there is no pyrnnoise.
     """
-    pack = Pack(folder)
-    if pack.index is not None:
-        raise ValueError(f"{folder}: a sharded pack; expected a plain one, clean its shards one by one")
-    note, made_by = Path(folder) / "clean.made.json", {"denoiser": source, "rnnoise": list(noisy)}
-    if not redo and pack.has(CLEAN) and note.is_file() and json.loads(note.read_text()) == made_by:
-        return False
     suppress = rnnoise() if noisy else None
-    note.unlink(missing_ok=True)
-    write_arrays(folder, [CLEAN], _rows(pack, clean, noisy, suppress))
-    write_whole(note, json.dumps(made_by))
-    return True
 
+    def rows(shard: Pack) -> Iterator[tuple[np.ndarray]]:
+        for index in range(len(shard)):
+            wav = as_wav(shard.read("wav", index))
+            if noisy and shard.utterances[index].get("source", "").startswith(noisy):
+                wav = suppress(wav)
+            yield (np.clip(np.round(clean(wav) * 32768), -32768, 32767).astype(np.int16),)
 
-def _rows(
-    pack: Pack, clean: Cleaner, noisy: tuple[str, ...], suppress: Cleaner | None
-) -> Iterator[tuple[np.ndarray]]:
-    for index in range(len(pack)):
-        wav = pack.read("wav", index).astype(np.float32) / 32768
-        if noisy and pack.utterances[index].get("source", "").startswith(noisy):
-            wav = suppress(wav)
-        wav = clean(wav)
-        yield (np.clip(np.round(wav * 32768), -32768, 32767).astype(np.int16),)
-        if index % 100 == 99:
-            print(f"clean: {index + 1}/{len(pack)}", file=sys.stderr)
+    note = {"spec": {"denoiser": name, "rnnoise": list(noisy)}, "weights": weights}
+    return write_noted(folder, CLEAN, note, "wav", rows, redo)
 
 
 def rnnoise() -> Cleaner:
