@@ -67,16 +67,7 @@ class STFTDiscriminator(nn.Module):
         super().__init__()
         self.n_fft = n_fft
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        # Strides act on frequency, dilations on time.
-        layers = [nn.Conv2d(2, channels, (3, 9), padding=(1, 4))]
-        for dilation in (1, 2, 4):
-            layers.append(
-                nn.Conv2d(
-                    channels, channels, (3, 9), stride=(1, 2), dilation=(dilation, 1), padding=(dilation, 4)
-                )
-            )
-        layers.append(nn.Conv2d(channels, channels, (3, 3), padding=(1, 1)))
-        self.convs = nn.ModuleList(weight_norm(layer) for layer in layers)
+        self.convs = _planes(2, channels, 9)
         self.conv_post = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
 
     def forward(self, wav: Tensor) -> DiscriminatorOutput:
@@ -135,16 +126,7 @@ class MelDiscriminator(nn.Module):
         self.mel = MelSpectrogram(
             AudioConfig(n_fft=n_fft, win_length=n_fft, hop_length=n_fft // 4, n_mels=bins)
         )
-        # Strides act on the mel bins, dilations on time.
-        layers = [nn.Conv2d(1, channels, (3, 5), padding=(1, 2))]
-        for dilation in (1, 2, 4):
-            layers.append(
-                nn.Conv2d(
-                    channels, channels, (3, 5), stride=(1, 2), dilation=(dilation, 1), padding=(dilation, 2)
-                )
-            )
-        layers.append(nn.Conv2d(channels, channels, (3, 3), padding=(1, 1)))
-        self.convs = nn.ModuleList(weight_norm(layer) for layer in layers)
+        self.convs = _planes(1, channels, 5)
         self.conv_post = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
 
     def forward(self, wav: Tensor) -> DiscriminatorOutput:
@@ -232,6 +214,24 @@ class WaveletDiscriminator(nn.Module):
             discriminator(bands[:, i : i + 1] * self.config.band_gain**i)
             for i, discriminator in enumerate(self.discriminators)
         ]
+
+
+def _planes(inputs: int, channels: int, width: int) -> nn.ModuleList:
+    """Convolutions over planes of time and frequency; strides act on frequency, `width` bins wide, dilations on time."""
+    layers = [nn.Conv2d(inputs, channels, (3, width), padding=(1, width // 2))]
+    for dilation in (1, 2, 4):
+        layers.append(
+            nn.Conv2d(
+                channels,
+                channels,
+                (3, width),
+                stride=(1, 2),
+                dilation=(dilation, 1),
+                padding=(dilation, width // 2),
+            )
+        )
+    layers.append(nn.Conv2d(channels, channels, (3, 3), padding=(1, 1)))
+    return nn.ModuleList(weight_norm(layer) for layer in layers)
 
 
 def _run(convs: nn.ModuleList, conv_post: nn.Module, x: Tensor) -> DiscriminatorOutput:
