@@ -98,14 +98,16 @@ class Recipe:
             yield "discriminator", {"adversarial": discriminator_loss(*judged)}
         zero = wav_hat.new_zeros(())
         gain = self.recipe.mel_gain
-        mel, magnitude = self.mel_loss.distances(wav[:, 0] * gain, wav_hat[:, 0] * gain)
+        target, made = wav[:, 0] * gain, wav_hat[:, 0] * gain
         losses = {
-            "mel": mel,
             "contrastive": contrastive(prompt_style, target_style),
+            "adversarial": zero,
+            "features": zero,
         }
-        losses |= {"adversarial": zero, "features": zero}
         if self.weighs_magnitude:
-            losses["magnitude"] = magnitude
+            losses["mel"], losses["magnitude"] = self.mel_loss.distances(target, made)
+        else:
+            losses["mel"] = self.mel_loss(target, made)
         if adversarial:
             losses |= opinions(discriminator, real, fake)
         yield "generator", losses
