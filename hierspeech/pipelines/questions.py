@@ -1,7 +1,7 @@
 """Questions that rise: a rule on the pitch of the last word, for voices whose training text had no question marks.
 
 In English a question that can be answered by yes or no ends high, one that asks with "what" or "who" ends low, and so does the
-choice between two things (Wells 2006, "English Intonation", sections 2.9 to 2.15).
+choice between two things (Wells 2006, "English Intonation", chapter 2).
 """
 
 from __future__ import annotations
