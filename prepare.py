@@ -94,6 +94,7 @@ def _add_clean(argv: list[str]) -> None:
 
     from denoiser.model import Denoiser
     from denoiser.windows import denoise
+    from hierspeech.pipelines.voice import find_voice, shipped_voices
     from hierspeech.preparation.cleaning import add_clean
     from speech.semantic.quantizer import digest
     from speech.starting import find_published
@@ -105,15 +106,16 @@ def _add_clean(argv: list[str]) -> None:
     parser.add_argument("pack", type=Path)
     parser.add_argument(
         "--denoiser",
-        default="hierspeech/voices/lite",
-        help="folder of one, or of a voice (default: %(default)s)",
+        default="lite",
+        help="folder of one, or a voice: name or folder (default: %(default)s)",
     )
     parser.add_argument(
         "--rnnoise", help="sources, as SOURCE,SOURCE, that RNNoise cleans first (needs pyrnnoise)"
     )
     parser.add_argument("--redo", action="store_true", help="make it anew where it is there")
     args = parser.parse_args(argv)
-    folder = find_published(Denoiser, args.denoiser)
+    of_voice = args.denoiser in shipped_voices()
+    folder = find_published(Denoiser, find_voice(args.denoiser) if of_voice else args.denoiser)
     noisy = _names(args.rnnoise) if args.rnnoise else ()
     model = Denoiser.from_pretrained(folder)
 

@@ -54,7 +54,7 @@ def test_the_shipped_denoiser_takes_noise_away(pack):
     tone = 0.2 * np.sin(2 * np.pi * 120 * np.arange(opened.length("wav", 0)) / 16000)
     noise = [np.std(opened.read(name, 0) / 32768 - tone) for name in ("wav", "clean")]
     assert noise[1] < noise[0]
-    assert token_note(pack, "clean")["spec"]["denoiser"] == "hierspeech/voices/lite"
+    assert token_note(pack, "clean")["spec"]["denoiser"] == "lite"
 
 
 def test_sources_that_are_suppressed_first(pack, monkeypatch):
