@@ -19,6 +19,12 @@ def _phonetic() -> type:
     return Recipe
 
 
+def _speaker() -> type:
+    from speech.speaker.recipe import Recipe
+
+    return Recipe
+
+
 def _aligned_ttv() -> type:
     from ttv.aligned_recipe import Recipe
 
@@ -112,6 +118,7 @@ def _t2s_low_resource() -> type:
 # name in `recipe.name` -> function that imports the recipe class: one run loads one recipe's code only
 RECIPES: dict[str, Callable[[], type]] = {
     "phonetic": _phonetic,
+    "speaker": _speaker,
     "aligned_ttv": _aligned_ttv,
     "ttv": _ttv,
     "synthesizer": _synthesizer,

@@ -3,6 +3,7 @@
     pip install pocketsphinx resemblyzer speechmos onnxruntime jiwer "setuptools<81"
     python docs/lite_check.py speak OUT REF.flac ...          the sentences of lite_sentences.txt, references in turn
     python docs/lite_check.py speak OUT REF.flac ... --snr 5 --denoise-ratio 0.8      with references in noise; judged by the clean ones
+    python docs/lite_check.py speak OUT REF.flac ... --adapt 60                        with prompts adapted to their references
     python docs/lite_check.py denoise OUT REF.flac ... --snr 5                         the noisy recordings before and after denoising
     python docs/lite_check.py copy OUT LIST                   every recording of a filelist in its own voice
     python docs/lite_check.py convert OUT LIST                ... in the voice of the filelist's next speaker but two
@@ -26,14 +27,16 @@ SENTENCES = Path(__file__).with_name("lite_sentences.txt")
 
 
 def speak(
-    out: Path, references: list[str], voice: str, snr_db: float | None, ratio: float | None
+    out: Path, references: list[str], voice: str, snr_db: float | None, ratio: float | None, adapt: int
 ) -> list[tuple[str, str, str]]:
     """Rows (wav, text, reference); also prints the real-time factor of all but the first sentence."""
     from hierspeech import TextToSpeech
 
     tts, rows, seconds, spent = TextToSpeech.from_pretrained(voice), [], 0.0, 0.0
     heard = references if snr_db is None else in_noise(out, references, snr_db)
-    prompts = [tts.prompt(reference, denoise_ratio=ratio) for reference in heard]
+    begin = time.perf_counter()
+    prompts = [tts.prompt(reference, denoise_ratio=ratio, adapt_steps=adapt) for reference in heard]
+    print(f"{(time.perf_counter() - begin) / len(prompts):.1f} s a prompt")
     for k, line in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()):
         text, _, in_words = line.partition(
             "|"
@@ -165,12 +168,13 @@ def main() -> None:
     parser.add_argument("--voice", default="lite")
     parser.add_argument("--snr", type=float, help="noise in the references, in dB under the speech")
     parser.add_argument("--denoise-ratio", type=float)
+    parser.add_argument("--adapt", type=int, default=0, help="steps of gradient descent on each reference")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.what == "denoise":
         return denoise(args.out, args.inputs, args.voice, 5.0 if args.snr is None else args.snr)
     if args.what == "speak":
-        rows = speak(args.out, args.inputs, args.voice, args.snr, args.denoise_ratio)
+        rows = speak(args.out, args.inputs, args.voice, args.snr, args.denoise_ratio, args.adapt)
     elif args.what == "recordings":
         rows = [(line.wav, line.text, line.wav) for line in read_filelist(args.inputs[0])]
     else:

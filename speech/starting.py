@@ -8,7 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from speech.checkpoint import Pretrained, config_differences, load_folded, load_tensors, read_config
+from speech.checkpoint import (
+    Pretrained,
+    config_differences,
+    folded_state_dict,
+    load_folded,
+    load_tensors,
+    read_config,
+)
 
 INIT = "init"  # `model: init` in a YAML: the model section is the one of the init folder
 
@@ -35,11 +42,32 @@ def find_published(model_class: type, folder: str | Path) -> Path:
 
 
 def load_init(published: nn.Module, folder: str | Path) -> None:
-    """Start `published` from the published weights in `folder`, a model or a voice; the configurations must be equal."""
+    """Start `published` from the published weights in `folder`, a model or a voice; the configurations must be equal.
+
+    Only parts that the class names in `addable_parts` (place in the configuration, with dots -> module) may be missing there,
+    None or False: they keep the weights they were made with.
+    """
     folder = find_published(type(published), folder)
-    if differences := config_differences(read_config(type(published), folder), published.config):
+    stored, config = read_config(type(published), folder), published.config
+    prefixes = []
+    for place, part in getattr(published, "addable_parts", {}).items():
+        *path, name = place.split(".")
+        theirs, ours = (_inside(start, path) for start in (stored, config))
+        if theirs is not None and ours is not None and not getattr(theirs, name) and getattr(ours, name):
+            setattr(theirs, name, getattr(ours, name))
+            prefixes.append(f"{part}.")
+    if differences := config_differences(stored, config):
         raise ValueError(f"init: {folder} holds another model ({'; '.join(differences[:5])})")
-    load_folded(published, {k: v.float() for k, v in load_tensors(folder).items()}, str(folder))
+    tensors = {k: v.float() for k, v in load_tensors(folder).items()}
+    tensors |= {k: v for k, v in folded_state_dict(published).items() if k.startswith(tuple(prefixes))}
+    load_folded(published, tensors, str(folder))
+
+
+def _inside(config: Any, path: list[str]) -> Any:
+    """The section of a configuration, None where a part on the way is left out."""
+    for name in path:
+        config = None if config is None else getattr(config, name)
+    return config
 
 
 def init_section(sections: type, folder: str | Path | None) -> dict[str, Any]:

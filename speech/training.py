@@ -20,7 +20,7 @@ A recipe says what is learnt; the loop does the rest. A recipe module exports on
         def preview(self, writer, step): ...    # audio, pictures to the TensorBoard SummaryWriter
 
 YAML sections: `recipe: {name: ttv, ...}`, `model:`, `data:`, `losses: {module: {loss: weight}}`, `train:`
-(TrainConfig). Recipe modules: speech/semantic/phonetic_recipe.py, ttv/aligned_recipe.py, ttv/recipe.py,
+(TrainConfig). Recipe modules: speech/semantic/phonetic_recipe.py, speech/speaker/recipe.py, ttv/aligned_recipe.py, ttv/recipe.py,
 hierspeech/synthesizer/recipe.py, speechsr/recipe.py, speechsr/istft_recipe.py, denoiser/recipe.py; their names are listed in train.py.
 
 What a recipe must keep to:

@@ -194,15 +194,17 @@ class Cleaning(nn.Module):
 
 
 class SemanticFeatures(nn.Module):
-    """Any semantic encoder."""
+    """Any semantic encoder, and what the synthesizer adds to its features of recordings."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, synthesizer: HierSpeech):
         super().__init__()
         self.model = model
+        self.detail = synthesizer.detail_encoder
 
     def forward(self, wav: Tensor) -> Tensor:
         """wav [B, T] at 16 kHz -> semantic [B, C, T // 320]."""
-        return self.model(wav)
+        semantic = self.model(wav)
+        return semantic if self.detail is None else semantic + self.detail(wav)
 
 
 def parts_of(voice: Voice) -> Iterator[Part]:
@@ -232,7 +234,7 @@ def parts_of(voice: Voice) -> Iterator[Part]:
     if (folder / description.semantic_encoder).is_dir():  # imported voices have none until one is added
         model = load_encoder(voice.semantic, folder / description.semantic_encoder, torch.device("cpu"))
         axes = {"wav": batch | {1: "samples"}}
-        yield Part("semantic_encoder", SemanticFeatures(model), {"wav": wav}, axes, ["semantic"])
+        yield Part("semantic_encoder", SemanticFeatures(model, synthesizer), {"wav": wav}, axes, ["semantic"])
 
 
 def _text_to_vec(model: nn.Module) -> Iterator[Part]:

@@ -11,6 +11,7 @@ PITCH_SHIFTS = LIMITS["pitch"]  # semitones
 PITCH_RANGES = LIMITS["range"]
 ENERGIES = LIMITS["energy"]  # dB
 SHARES = LIMITS["mix"]
+MAX_ADAPT_STEPS = 1000  # of gradient descent on a reference
 NOISE_SCALES = (0.0, 2.0)
 DENOISE_RATIOS = (0.0, 1.0)
 

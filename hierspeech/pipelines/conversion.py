@@ -191,7 +191,8 @@ class VoiceConversion(Pipeline):
         padded = pad(wav)
         f0 = move_pitch(self._f0(padded), source_range, (prompt.log_f0_mean, prompt.log_f0_std))
         device = self.voice.device
-        semantic = self.voice.semantic_encoder(torch.from_numpy(padded)[None].to(device))
+        heard = torch.from_numpy(padded)[None].to(device)
+        semantic = self.voice.synthesizer.detailed(self.voice.semantic_encoder(heard), heard)
         log_f0 = torch.from_numpy(np.log(f0 + 1)).to(device)[None, None, : 4 * semantic.shape[-1]]
         return semantic, log_f0
 

@@ -6,7 +6,7 @@ Shapes: T samples, M mel bins, N frames at 50 Hz, C style channels.
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -222,6 +222,29 @@ def as_prompt(
             f"the prompt has styles of {sizes} numbers, but the voice {prompt_tag(voice)!r} has {voice.style_sizes}."
         )
     return prompt
+
+
+def adapt_prompt(
+    prompt: VoicePrompt,
+    reference: Reference,
+    voice: Voice,
+    steps: int,
+    sample_rate: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> VoicePrompt:
+    """The prompt brought nearer to the one recording that it was made of; ValueError where the reference is no recording."""
+    if steps == 0:
+        return prompt
+    from hierspeech.pipelines.adaptation import adapt  # few prompts need it
+
+    if isinstance(reference, str | os.PathLike):
+        reference = find_reference(reference, voice)
+    saved = isinstance(reference, Path) and reference.suffix == ".safetensors"
+    if saved or not isinstance(reference, np.ndarray | Path):
+        raise ValueError(
+            f"adaptation steps {steps}: a saved prompt, or several references, cannot be adapted; expected one recording."
+        )
+    return adapt(prompt, reference, voice, steps, sample_rate, progress)
 
 
 def find_reference(reference: str | os.PathLike | None, voice: Voice) -> Path:

@@ -17,7 +17,7 @@ from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level, finish
 from hierspeech.pipelines.pauses import join
 from hierspeech.pipelines.pipeline import Pipeline
-from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
+from hierspeech.pipelines.prompt import Reference, VoicePrompt, adapt_prompt, as_prompt
 from hierspeech.pipelines.prosody import Contour, Delivery, contour, gains, mark_text, shape_pitch
 from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.sentences import (
@@ -299,10 +299,16 @@ class TextToSpeech(Pipeline):
         return speak_items(self, items, SpeakingOptions(**options), batch_size)
 
     def prompt(
-        self, reference: Reference, sample_rate: int | None = None, denoise_ratio: float | None = None
+        self,
+        reference: Reference,
+        sample_rate: int | None = None,
+        denoise_ratio: float | None = None,
+        adapt_steps: int = 0,
+        progress: Callable[[int, int], None] | None = None,
     ) -> VoicePrompt:
-        """Listens to a reference once, for many texts."""
-        return as_prompt(reference, self.voice, sample_rate, denoise_ratio)
+        """Listens to a reference once, for many texts; with `adapt_steps` longer, to come nearer (`adaptation.adapt`)."""
+        prompt = as_prompt(reference, self.voice, sample_rate, denoise_ratio)
+        return adapt_prompt(prompt, reference, self.voice, adapt_steps, sample_rate, progress)
 
     def encode(self, text: str, language: str | None = None) -> tuple[list[Sentence], list[str]]:
         """Text -> phoneme ids of its sentences, and the symbols that have none.

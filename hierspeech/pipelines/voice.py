@@ -181,7 +181,10 @@ class Voice:
     def _part(self, name: str, load: Callable[[], Any]) -> Any:
         with self._lock:
             if name not in self._parts:
-                self._parts[name] = prepare_for_inference(load(), self.dtype)
+                with torch.inference_mode(
+                    False
+                ):  # wherever it is first needed: adaptation.py differentiates through it
+                    self._parts[name] = prepare_for_inference(load(), self.dtype)
             return self._parts[name]
 
     def _path(self, part: str) -> Path:

@@ -32,6 +32,9 @@ class DataConfig:
     seconds: float = 0.8  # of the target
     context_seconds: float = 2.4  # around the target, from which semantic features are taken
     prompt_seconds: float = 3.0
+    shortest_prompt: float | None = (
+        None  # seconds: prompts are of random length from here on; None = all of one
+    )
     speeds: list[float] = field(default_factory=lambda: [1.0])
     predicted_rate: float = (
         0.0  # share of examples that use text-to-vec's features (`predicted` in the pack) for their own
@@ -114,11 +117,13 @@ class Pieces:
             "wav": self._target(index, wav, begin, first, speed)[None],
             "f0": self._sample_f0(index, (begin + first) * 4, self.frames * 4, speed),
         }
-        samples = int(data.prompt_seconds * 16000)
+        samples = longest = int(data.prompt_seconds * 16000)
+        if data.shortest_prompt is not None:
+            samples = int(rng.uniform(data.shortest_prompt, data.prompt_seconds) * 16000)
         prompt = self.speakers.prompt(index, int(samples * speed), rng)
         prompt = prompt if speed == 1 else resample(prompt, round(16000 * speed), 16000)
         out["n_prompt"] = np.int64(min(len(prompt), samples))
-        out["prompt"] = np.pad(prompt[:samples], (0, max(samples - len(prompt), 0)))
+        out["prompt"] = np.pad(prompt[:samples], (0, longest - min(len(prompt), samples)))
         use = bool(rng.random() < data.predicted_rate) and self.pack.length("predicted", index) > 0
         predicted = np.zeros((self.semantic_dim, self.frames), np.float32)
         if use:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from hierspeech.synthesizer.detail import DetailConfig, DetailEncoder, DetailInputs
 from hierspeech.synthesizer.encoders import F0_PER_FRAME, SemanticEncoder, SemanticEncoderConfig
 from hierspeech.synthesizer.generator import AMPGenerator, AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSource, HarmonicSourceConfig
@@ -50,6 +51,7 @@ class HierSpeechConfig:
     harmonic: HarmonicSourceConfig | None = None
     amp: AMPGeneratorConfig | None = field(default_factory=AMPGeneratorConfig)
     istft: ISTFTGeneratorConfig | None = None
+    detail: DetailConfig | None = None  # more of recorded speech than its semantic features; not published
     official_padding: bool = False  # let padding leak as in the published code, for comparisons only
 
     def __post_init__(self):
@@ -89,6 +91,7 @@ class ReconstructionInputs:
     prompt_mask: Tensor  # [B, P]
     other: Tensor  # another log-mel [B, M, P'] of the same speaker
     other_mask: Tensor  # [B, P']
+    detail: DetailInputs | None = None  # for a model with a detail encoder
 
 
 @dataclass
@@ -105,6 +108,10 @@ class HierSpeech(nn.Module, Pretrained):
     """The synthesizer: `infer` for synthesis, the `encode_*` methods, the flows and `decode` as steps for training."""
 
     Config = HierSpeechConfig
+    addable_parts = {
+        "detail": "detail_encoder",
+        "pooled_style.spectrum": "style_encoder.spectrum",
+    }  # training may start from weights without them
 
     def __init__(self, config: HierSpeechConfig):
         super().__init__()
@@ -136,6 +143,9 @@ class HierSpeech(nn.Module, Pretrained):
         self.prosody_decoder = None
         if config.prosody is not None:
             self.prosody_decoder = ProsodyDecoder(config.prosody, latent, style_channels)
+        self.detail_encoder = None
+        if config.detail is not None:
+            self.detail_encoder = DetailEncoder(config.detail, config.semantic.dim)
         # Stored small and scaled up at use, so that an optimizer's step on it is as large as on other weights.
         self.null_style = nn.Parameter(torch.randn(1, style_channels) / math.sqrt(style_channels))
         self.captured: Captured | None = None  # set by speech/fast.py
@@ -173,11 +183,18 @@ class HierSpeech(nn.Module, Pretrained):
         if isinstance(inputs, VariationalInputs):
             return variational_forward(self, inputs)
         style = self.style_encoder(inputs.prompt, inputs.prompt_mask)
-        mask = latent_mask(inputs.semantic, None)
-        z = self.encode_prior(inputs.semantic, inputs.log_f0, style).mean
-        z = self.flow_acoustic.inverse(self.flow_semantic.inverse(z, mask, style), mask, style)
-        wav, log_f0_hat = self.decode(z, style, inputs.log_f0)
+        semantic = inputs.semantic
+        if inputs.detail is not None:
+            semantic = semantic + self.detail_encoder.pieces(inputs.detail, semantic.shape[-1])
+        wav, log_f0_hat = self.reconstruct(semantic, inputs.log_f0, style)
         return Reconstruction(wav, log_f0_hat, style, self.style_encoder(inputs.other, inputs.other_mask))
+
+    def reconstruct(self, semantic: Tensor, log_f0: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`infer` without noise, through which gradients flow; arguments as there -> what `decode` gives."""
+        mask = latent_mask(semantic, None)
+        z = self.encode_prior(semantic, log_f0, style).mean
+        z = self.flow_acoustic.inverse(self.flow_semantic.inverse(z, mask, style), mask, style)
+        return self.decode(z, style, log_f0)
 
     @torch.inference_mode()
     def infer(
@@ -253,6 +270,12 @@ class HierSpeech(nn.Module, Pretrained):
         z = self.encode_prior(semantic, log_f0, style, frame_mask).shift(noise, mask)
         z = self.flow_semantic.inverse(z, mask, style)
         return (self.flow_acoustic.inverse(z, mask, style),)
+
+    def detailed(self, semantic: Tensor, wav: Tensor) -> Tensor:
+        """Semantic features [B, C, N] of recordings wav [B, T] at 16 kHz -> the same with details, of a model that uses any."""
+        if self.detail_encoder is None:
+            return semantic
+        return semantic + self.detail_encoder(wav).to(semantic.dtype)
 
     def encode_prior(
         self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None = None

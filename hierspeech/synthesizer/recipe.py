@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hierspeech.synthesizer.data import Batch, DataConfig, Pieces, collate
+from hierspeech.synthesizer.detail import DetailInputs
 from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig, ReconstructionInputs
 from hierspeech.synthesizer.preview import f0_picture, mel_picture
 from speech.adversarial import discriminator_loss, judge_both, opinions
@@ -25,6 +26,7 @@ from speech.mel_loss import MelLoss, mels_of_sizes
 from speech.modules.discriminators import DiscriminatorConfig, WaveDiscriminator
 from speech.perturbation import PerturbationConfig
 from speech.semantic.phonetic import PhoneticEncoder
+from speech.speaker.encoder import SpeakerEncoder, speaker_losses
 from speech.spectrogram import MelSpectrogram
 from speech.training import TrainConfig
 
@@ -41,6 +43,13 @@ class RecipeConfig:
     mel_sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # STFT sizes of the mel loss
     mel_gain: float = 1.0  # on what the mel loss compares: its floor hides the pauses of quiet speech
     perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)
+    detail_perturbation: PerturbationConfig = field(
+        default_factory=PerturbationConfig
+    )  # of what the model's detail encoder hears
+    swapped: float = (
+        0.0  # share of the frames whose semantic features are another example's: details must correct them
+    )
+    speaker_encoder: str | None = None  # folder of the judge for the losses "speaker" and "voice"
 
 
 class Recipe:
@@ -72,6 +81,11 @@ class Recipe:
         if self.encoder.spec != model.semantic:
             raise ValueError(
                 f"model.semantic is {model.semantic}, {recipe.semantic_encoder} gives {self.encoder.spec}"
+            )
+        self.speaker_encoder: SpeakerEncoder | None = None
+        if recipe.speaker_encoder is not None:
+            self.speaker_encoder = SpeakerEncoder.from_pretrained(recipe.speaker_encoder).requires_grad_(
+                False
             )
         self.weighs_magnitude = "magnitude" in (losses or {}).get("generator", {})
         self.pieces = Pieces(data, train, model.semantic.dim)
@@ -108,22 +122,35 @@ class Recipe:
             losses["mel"], losses["magnitude"] = self.mel_loss.distances(target, made)
         else:
             losses["mel"] = self.mel_loss(target, made)
+        if self.speaker_encoder is not None:
+            losses["speaker"], losses["voice"] = speaker_losses(
+                self.speaker_encoder, wav[:, 0], wav_hat[:, 0]
+            )
         if adversarial:
             losses |= opinions(discriminator, real, fake)
         yield "generator", losses
 
     def _reconstruct(self, batch: Batch, perturb: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         device = batch.wav.device
-        for module in (self.encoder, self.style_mel, self.mel_loss):
-            module.to(device)
+        for module in (self.encoder, self.style_mel, self.mel_loss, self.speaker_encoder):
+            if module is not None:
+                module.to(device)
         frames = batch.wav.shape[-1] // 320
         with torch.no_grad():
             perturbation = self.recipe.perturbation if perturb else None
             semantic = self.encoder(batch.context, batch.n_context, perturbation).float()
             places = batch.first_frame[:, None] + torch.arange(frames, device=device)
             semantic = semantic.gather(2, places[:, None].expand(-1, semantic.shape[1], -1))
+            if perturb and self.recipe.swapped:
+                semantic = swap_spans(semantic, self.recipe.swapped)
             semantic = torch.where(batch.use_predicted[:, None, None], batch.predicted, semantic)
             prompt, target = self.style_mel(batch.prompt), self.style_mel(batch.context)
+        detail = None
+        if self.generator.config.detail is not None:
+            perturbation = self.recipe.detail_perturbation if perturb else None
+            detail = DetailInputs(
+                batch.context, batch.n_context, batch.first_frame, ~batch.use_predicted, perturbation
+            )
         out = self.modules["generator"](
             ReconstructionInputs(
                 semantic,
@@ -132,6 +159,7 @@ class Recipe:
                 lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1]),
                 target,
                 lengths_to_mask(batch.n_context // 320, target.shape[-1]),
+                detail,
             )
         )
         return out.wav, out.style, out.other_style
@@ -165,3 +193,12 @@ class Recipe:
             tracked = torch.from_numpy(extract_f0(again[0].cpu().numpy(), f0_max=600.0)).to(device)
             lines = {"recording": torch.log1p(batch.f0[k]), "synthesis": torch.log1p(tracked)}
             writer.add_image(f"f0/{k}", f0_picture(lines), step)
+
+
+def swap_spans(semantic: Tensor, share: float, span: int = 8) -> Tensor:
+    """Takes `share` of the frames of each example [B, C, N], in spans of `span` frames, from the example before it."""
+    batch, _, frames = semantic.shape
+    swapped = torch.rand(batch, 1, frames // span + 2, device=semantic.device) < share
+    shift = int(torch.randint(span, (1,)))
+    swapped = swapped.repeat_interleave(span, 2)[..., shift : shift + frames]
+    return torch.where(swapped, semantic.roll(1, 0), semantic)

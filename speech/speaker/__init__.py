@@ -1,0 +1,1 @@
+"""A speaker encoder of our own: a judge of voices for training, never for evaluation."""
