@@ -82,8 +82,11 @@ def test_pitch_is_shifted_and_spread(lite):
     for semitones in (-4, 5):
         moved = log_f0(lite(SENTENCE, seed=0, pitch_shift=semitones))
         assert np.median(moved) - np.median(plain) == pytest.approx(semitones * np.log(2) / 12, abs=0.03)
-    wide, flat = (log_f0(lite(SENTENCE, seed=0, pitch_range=factor)) for factor in (1.6, 0.0))
-    assert wide.std() > 1.3 * plain.std() and flat.std() < 0.5 * plain.std()
+    # by a voice whose widened melody, 400 Hz at most, the tracker follows
+    plain, wide, flat = (
+        log_f0(lite(SENTENCE, "emma", seed=0, pitch_range=factor)) for factor in (1.0, 1.6, 0.0)
+    )
+    assert wide.std() == pytest.approx(1.6 * plain.std(), rel=0.1) and flat.std() < 0.1 * plain.std()
 
 
 def test_a_word_is_shifted_alone(lite):
