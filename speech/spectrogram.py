@@ -40,6 +40,11 @@ class AudioConfig:
             )
 
 
+def short_windows() -> AudioConfig:
+    """25 ms every 10 ms, for models that tell sounds and speakers apart."""
+    return AudioConfig(n_fft=512, win_length=400, hop_length=160)
+
+
 def mel_filterbank(config: AudioConfig) -> Tensor:
     """HTK mel triangles with peak 1 -> [F, M] (mel = 2595 log10(1 + f / 700))."""
     frequencies = torch.linspace(0, config.sample_rate // 2, config.n_fft // 2 + 1)

@@ -17,18 +17,14 @@ from torch import Tensor, nn
 
 from speech.modules.convnext import ConvNeXtBlock
 from speech.perturbation import PerturbationConfig, perturb_mel
-from speech.spectrogram import AudioConfig, MelSpectrogram
-
-
-def _audio() -> AudioConfig:
-    return AudioConfig(n_fft=512, win_length=400, hop_length=160)
+from speech.spectrogram import AudioConfig, MelSpectrogram, short_windows
 
 
 @dataclass
 class DetailConfig:
     """Sizes of the detail encoder; the first layer halves the 100 Hz of `audio` to 50 Hz."""
 
-    audio: AudioConfig = field(default_factory=_audio)
+    audio: AudioConfig = field(default_factory=short_windows)
     gain: float = 16.0  # on the wave: puts the mel's floor (0.001) below weak consonants
     bands: int = (
         20  # means of neighbouring mel bins: too coarse for harmonics, so that pitch comes from F0 alone

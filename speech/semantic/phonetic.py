@@ -17,18 +17,14 @@ from speech.checkpoint import Pretrained
 from speech.modules.convnext import ConvNeXtBlock
 from speech.perturbation import PerturbationConfig, perturb_mel
 from speech.semantic.encoder import SemanticSpec
-from speech.spectrogram import AudioConfig, MelSpectrogram
-
-
-def _audio() -> AudioConfig:
-    return AudioConfig(n_fft=512, win_length=400, hop_length=160)
+from speech.spectrogram import AudioConfig, MelSpectrogram, short_windows
 
 
 @dataclass
 class PhoneticEncoderConfig:
     """Sizes of the phonetic encoder; the first layer halves the 100 Hz of `audio` to 50 Hz."""
 
-    audio: AudioConfig = field(default_factory=_audio)
+    audio: AudioConfig = field(default_factory=short_windows)
     gain: float = 16.0  # on the wave: puts the mel's floor (0.001) below weak consonants
     dim: int = 64  # numbers a frame handed over
     width: int = 256

@@ -14,20 +14,16 @@ from torch import Tensor, nn
 
 from speech.checkpoint import Pretrained
 from speech.modules.convnext import ConvNeXtBlock
-from speech.spectrogram import AudioConfig, MelSpectrogram
+from speech.spectrogram import AudioConfig, MelSpectrogram, short_windows
 
 LOUDNESS_POWER = 0.3  # loudness grows about so with power (Stevens)
-
-
-def _audio() -> AudioConfig:
-    return AudioConfig(n_fft=512, win_length=400, hop_length=160)
 
 
 @dataclass
 class SpeakerEncoderConfig:
     """Sizes of the speaker encoder; the first layer halves the 100 Hz of `audio` to 50 Hz."""
 
-    audio: AudioConfig = field(default_factory=_audio)
+    audio: AudioConfig = field(default_factory=short_windows)
     gain: float = 16.0  # on the wave: puts the mel's floor (0.001) below what is faint in speech
     width: int = 160
     layers: int = 4
