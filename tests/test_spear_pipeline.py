@@ -177,11 +177,33 @@ def test_what_a_call_refuses_by_name(tts, someone, options, message):
 def test_a_prompt_of_another_voice_is_refused(tts, someone, tmp_path):
     prompt = tts.clone(someone)
     prompt.voice = "other-1"
-    with pytest.raises(ValueError, match="made with the voice 'other-1', but this voice is 'tiny-spear-1'"):
+    with pytest.raises(
+        ValueError, match="made with the voice 'other-1', but this voice is 'tiny-spear-1 on "
+    ):
         tts.synthesize(TEXT, prompt)
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(ValueError, match="not a saved prompt of a token voice"):
         tts.synthesize(TEXT, tmp_path / "x.safetensors")
+
+
+def test_a_prompt_of_another_training_of_the_base_voice_is_refused(tts, someone, monkeypatch):
+    prompt = tts.clone(someone)  # its bridge style is the base's synthesizer's
+    monkeypatch.setattr(tts.voice.base.description, "version", tts.voice.base.description.version + 1)
+    with pytest.raises(ValueError, match="the prompt was made with the voice 'tiny-spear-1 on tiny-1'"):
+        tts.synthesize(TEXT, prompt)
+
+
+def test_the_shipped_prompts_are_of_the_shipped_voices():
+    from hierspeech.pipelines.spear_voice import find_spear_voice, read_spear_description
+    from hierspeech.pipelines.voice import VOICES_FOLDER, read_description
+
+    folder = find_spear_voice("lite-spear")
+    token_voice = read_spear_description(folder)
+    base = read_description(VOICES_FOLDER / token_voice.base)
+    tag = f"{token_voice.name}-{token_voice.version} on {base.name}-{base.version}"
+    assert token_voice.prompts
+    for name in token_voice.prompts:
+        assert SpearPrompt.load(folder / "prompts" / f"{name}.safetensors").voice == tag
 
 
 @pytest.mark.parametrize(

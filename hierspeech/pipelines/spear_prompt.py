@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.prompt import VoicePrompt, find_reference
+from hierspeech.pipelines.prompt import VoicePrompt, find_reference, prompt_tag
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.spear_voice import SpearVoice
 from speech.audio import resample
@@ -26,7 +26,7 @@ PROMPT_SECONDS = 3.0  # of tokens to continue from (SPEAR-TTS section 5)
 class SpearPrompt:
     """One speaker; made once, used for any text, saved as safetensors.
 
-    Parts that a voice does not use are None. `voice` names the voice that made it, "lite-spear-1".
+    Parts that a voice does not use are None. `voice` names the voice that made it and its base, "lite-spear-2 on lite-3".
     """
 
     style: Tensor | None  # [1, S], of the autoregressive model
@@ -129,8 +129,8 @@ def as_spear_prompt(
 
 
 def spear_tag(voice: SpearVoice) -> str:
-    """What a prompt remembers of its voice."""
-    return f"{voice.description.name}-{voice.description.version}"
+    """What a prompt remembers of its voice and of the base, whose synthesizer speaks with `bridge_style`."""
+    return f"{voice.description.name}-{voice.description.version} on {prompt_tag(voice.base)}"
 
 
 @torch.inference_mode()
