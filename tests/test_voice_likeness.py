@@ -1,5 +1,6 @@
 """What carries the voice and the words of recordings: the speaker encoder as a judge, the synthesizer's detail encoder."""
 
+import json
 import math
 import shutil
 
@@ -14,6 +15,7 @@ from hierspeech.synthesizer.detail import DetailConfig, DetailEncoder, DetailInp
 from hierspeech.synthesizer.model import HierSpeech
 from hierspeech.synthesizer.recipe import swap_spans
 from speech.modules.style_pooling import StylePooling, StylePoolingConfig, long_term_spectrum
+from speech.packs import write_utterances
 from speech.perturbation import PerturbationConfig
 from speech.speaker.encoder import SpeakerEncoder, SpeakerEncoderConfig, speaker_losses
 
@@ -158,9 +160,49 @@ def test_training_goes_on_from_a_synthesizer_without_details(workplace, capsys):
     assert {k for k in after.state_dict() if k not in before.state_dict()} == {
         f"detail_encoder.{k}" for k in after.detail_encoder.state_dict()
     } | {"style_encoder.spectrum.weight"}
+    start, end = (model.style_encoder.state_dict() for model in (before, after))
+    assert any(not torch.equal(start[k], end[k]) for k in start), "the rest goes on learning"
     wrong = [f"init={first}", "model.latent=16", "model.detail={width: 8}", "train.run=other"]
     assert train.main(synthesizer(workplace, *wrong)) == 2
     assert "holds another model" in capsys.readouterr().err
+
+
+def test_details_learn_from_recordings_and_not_from_text_to_vecs_features(workplace):
+    changes = ["model.detail={width: 8, channels: 2}", "recipe.adversarial_from=9"]
+    for rate, learns in ((0.0, True), (1.0, False)):
+        arguments = synthesizer(workplace, *changes, f"data.predicted_rate={rate}")
+        _, cls, sections, losses, config = train.read(arguments[0], arguments[1:])
+        torch.manual_seed(0)
+        recipe = cls(sections.model, sections.data, sections.recipe, losses, config)
+        dict(recipe.turns(next(recipe.batches(0)), 0))["generator"]["mel"].backward()
+        gradients = [p.grad for p in recipe.generator.detail_encoder.parameters()]
+        assert all(g is not None and bool(g.any()) == learns for g in gradients)
+
+
+def test_the_speaker_encoder_is_validated_by_the_nearest_of_several_voices(workplace):
+    pack = make_pack(workplace / "voices", n_utterances=8)
+    lines = [json.loads(line) for line in (pack / "utterances.jsonl").read_text().splitlines()]
+    write_utterances(pack, [line | {"split": "dev" if k >= 2 else "train"} for k, line in enumerate(lines)])
+    arguments = [f"data.pack={pack}", f"train.runs_folder={workplace / 'runs'}"]
+    _, cls, sections, losses, config = train.read("configs/tiny/speaker.yaml", arguments)
+    torch.manual_seed(0)
+    recipe = cls(sections.model, sections.data, sections.recipe, losses, config)
+    assert len(recipe.dev) == 6 and len(set(recipe.dev_speakers)) == 3
+
+    class Tones(torch.nn.Module):
+        """Tells the made voices apart by their tones; the second halves are given in the name of row + `shift`."""
+
+        def __init__(self, shift: int) -> None:
+            super().__init__()
+            self.weight, self.shifts = torch.nn.Parameter(torch.ones(1)), [0, shift]
+
+        def forward(self, wav):
+            spectrum = torch.fft.rfft(wav).abs().roll(self.shifts.pop(0), 0)
+            return torch.nn.functional.normalize(spectrum, dim=1), []
+
+    for shift, expected in ((0, 1.0), (2, 0.0)):  # two recordings of each speaker, one after another
+        recipe.modules["encoder"] = Tones(shift)
+        assert recipe.validate() == {"own_nearest": expected}
 
 
 def test_conversion_hears_details_and_speech_from_text_does_not(tmp_path):

@@ -7,6 +7,7 @@ and the prompt stays as small; it takes seconds instead of milliseconds, once fo
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from hierspeech.pipelines.arguments import MAX_ADAPT_STEPS
 from hierspeech.pipelines.prompt import F0_MAX_HZ, VoicePrompt, clean
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.voice import Voice
+from hierspeech.synthesizer.encoders import F0_PER_FRAME
 from speech.f0 import extract_f0
 from speech.mel_loss import MelLoss, mels_of_sizes
 
@@ -26,12 +28,11 @@ MEL_SIZES = [256, 512, 1024, 2048]
 MEL_GAIN = 16.0  # the mel's floor would hide what is faint
 MEL_WEIGHT, MAGNITUDE_WEIGHT = 10.0, 8.0  # as in the training of the shipped voice
 CLEANED_SHARE = 0.6  # of the recording that is spoken again, where the voice has a denoiser
-F0_PER_FRAME = 4
 
 
 def adapt(
     prompt: VoicePrompt,
-    reference: str | np.ndarray,
+    reference: str | Path | np.ndarray,
     voice: Voice,
     steps: int = ADAPTATION_STEPS,
     sample_rate: int | None = None,
@@ -76,7 +77,7 @@ def adapt(
 class _Pieces:
     """The reference, its features and its pitch, in whole frames."""
 
-    def __init__(self, reference: str | np.ndarray, voice: Voice, sample_rate: int | None) -> None:
+    def __init__(self, reference: str | Path | np.ndarray, voice: Voice, sample_rate: int | None) -> None:
         recordings, hop = voice.description.recordings, voice.audio.hop_length
         wav, _ = prepare_reference(reference, voice.sample_rate, sample_rate, recordings)
         frames = len(wav) // hop
