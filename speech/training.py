@@ -42,6 +42,7 @@ before the update, and not after it as with k = 1; a recipe notices nothing else
 
 import contextlib
 import copy
+import sys
 import time
 import warnings
 from dataclasses import dataclass, field, fields, replace
@@ -56,6 +57,7 @@ from speech.config import build
 from speech.freezing import freeze, set_training, trained_parameters
 from speech.interruption import StopSignals
 from speech.optimization import OptimizerConfig, make_optimizer, update_average
+from speech.precision import TOO_SLOW, has_bf16
 from speech.run_folder import load_training_state, remove_unfinished, save_step, step_folders
 from speech.starting import load_init
 from speech.turns import State, seed_everything, take_step
@@ -76,7 +78,7 @@ class TrainConfig(OptimizerConfig):
     accumulate: int = 1  # batches per update
     compile: list[str] = field(default_factory=list)  # modules whose forward torch.compile makes faster
     num_workers: int = 2  # data loading processes; 0 loads in the loop's own
-    precision: str = "bf16"  # or "fp32"; "no" (quoted: YAML reads a bare no as false) means fp32 too
+    precision: str = "bf16"  # fp32 on a CPU that has no bf16; or "fp32"; "no" (quoted: YAML reads a bare no as false) means fp32 too
     device: str = "auto"  # or "cpu"
     ema: float = 0.0  # decay of the published module's moving average; 0 = none
     # module name -> OptimizerConfig values that differ for it
@@ -200,6 +202,9 @@ def begin(recipe: Any, config: TrainConfig, losses: dict[str, dict[str, float]])
     if accelerator.is_main_process:
         remove_unfinished(run_folder)
     state = _start(recipe, config, losses, run_folder, accelerator)
+    state.autocast = config.precision == "bf16" and has_bf16(accelerator.device)
+    if config.precision == "bf16" and not state.autocast and accelerator.is_main_process:
+        print(f"train.precision bf16: {TOO_SLOW}; training in fp32", file=sys.stderr)
     if accelerator.num_processes > 1:
         steps = accelerator.gather(torch.tensor([state.step], device=accelerator.device)).tolist()
         if len(set(steps)) > 1:

@@ -23,6 +23,7 @@ class State:
     optimizers: dict[str, torch.optim.Optimizer]
     ema: nn.Module | None
     skipped: dict[str, int]  # updates of a module left out in a row because its gradient was not finite
+    autocast: bool = False  # whether turns multiply in bf16
     seen: dict[str, bool] = field(default_factory=dict)  # whether a module's latest turn had a gradient
 
 
@@ -80,7 +81,7 @@ def _turns(
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """The recipe's turns on a batch, weighed and differentiated `share` times; yields (module name, values to log)."""
     turns = recipe.turns(batch, state.step)
-    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=state.autocast)
     while True:
         with autocast:
             turn = next(turns, None)
