@@ -9,7 +9,9 @@ from make_pack import make_pack
 
 import train
 from hierspeech.synthesizer.model import HierSpeech
+from speech.run_folder import load_training_state
 from speech.semantic.phonetic import PhoneticEncoder
+from speech.training import seed_everything
 from ttv.aligned import AlignedTTV
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +119,38 @@ def test_synthesizer_judged_by_log_mels_towards_cleaned_targets(workplace):
     turns = dict(recipe.turns(batch, 0))
     assert set(turns["generator"]) == {"mel", "magnitude", "contrastive", "adversarial", "features"}
     assert all(float(value.detach()) > 0 for value in turns["generator"].values())
+
+
+def test_discriminators_learn_alone_at_first_where_asked(workplace, capsys):
+    arguments = [
+        f"recipe.semantic_encoder={workplace / 'runs/tiny_phonetic/step_00000002'}",
+        f"data.pack={workplace / 'pack'}",
+        f"train.runs_folder={workplace / 'runs'}",
+        "train.run=alone",
+        "recipe.generator_from=2",
+    ]
+    assert train.main(["configs/tiny/synthesizer.yaml", *arguments]) == 2
+    assert "generator_from 2 and adversarial_from 1: expected one of them 0" in capsys.readouterr().err
+    arguments.append("recipe.adversarial_from=0")
+    _, cls, sections, losses, config = train.read("configs/tiny/synthesizer.yaml", arguments)
+    seed_everything(config.seed)  # the weights that the runs below start with
+    recipe = cls(sections.model, sections.data, sections.recipe, losses, config)
+    batch = next(recipe.batches(0))
+    assert [name for name, _ in recipe.turns(batch, 1)] == ["discriminator"]
+    assert [name for name, _ in recipe.turns(batch, 2)] == ["discriminator", "generator"]
+    states = []
+    for steps in (2, 3):
+        assert train.main(["configs/tiny/synthesizer.yaml", *arguments, f"train.max_steps={steps}"]) == 0
+        folder = workplace / f"runs/alone/step_{steps:08d}"
+        states.append(load_training_state(folder, "cpu")["modules"])
+    first, later = states
+    start = {name: module.state_dict() for name, module in recipe.modules.items()}
+
+    def moved(name, before, after):
+        return any(not torch.equal(before[name][key], after[name][key]) for key in before[name])
+
+    assert moved("discriminator", start, first) and not moved("generator", start, first)
+    assert moved("generator", first, later)
 
 
 def test_text_to_vec_is_heard_through_a_trained_synthesizer(workplace, tmp_path, capsys):

@@ -7,6 +7,7 @@ whose speaker is perturbed, or from text-to-vec, so the voice can come from the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -36,6 +37,9 @@ class RecipeConfig:
     semantic_encoder: str  # folder of the encoder whose features are used
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     adversarial_from: int = 0  # steps before it train on the mel loss alone
+    generator_from: int = (
+        0  # steps before it the discriminators learn alone: for a trained generator without trained judges
+    )
     adversarial_seconds: float = 0.5  # piece of the target that the discriminators see
     adversarial_gain: float = (
         1.0  # on what the discriminators see: quiet speech leaves them at chance for long
@@ -71,6 +75,11 @@ class Recipe:
                 "this recipe trains synthesizers without posterior and flows: expected model.posterior null, "
                 "model.semantic_posterior false and model.flow.n_flows 0"
             )
+        if recipe.generator_from and recipe.adversarial_from:
+            raise ValueError(
+                f"recipe.generator_from {recipe.generator_from} and adversarial_from {recipe.adversarial_from}: expected one of "
+                "them 0; discriminators that learn alone are adversarial from the start"
+            )
         self.recipe = recipe
         self.generator = HierSpeech(model)
         self.modules: dict[str, nn.Module] = {
@@ -100,7 +109,9 @@ class Recipe:
         return batch.wav.numel() / 16000
 
     def turns(self, batch: Batch, step: int):
-        wav_hat, prompt_style, target_style = self._reconstruct(batch)
+        alone = step < self.recipe.generator_from
+        with torch.no_grad() if alone else contextlib.nullcontext():
+            wav_hat, prompt_style, target_style = self._reconstruct(batch)
         wav, wav_hat = batch.wav, wav_hat.float()
         adversarial = step >= self.recipe.adversarial_from
         if adversarial:
@@ -110,6 +121,8 @@ class Recipe:
             discriminator = self.modules["discriminator"]
             judged = judge_both(discriminator, real, fake.detach())
             yield "discriminator", {"adversarial": discriminator_loss(*judged)}
+        if alone:
+            return
         zero = wav_hat.new_zeros(())
         gain = self.recipe.mel_gain
         target, made = wav[:, 0] * gain, wav_hat[:, 0] * gain
