@@ -1,12 +1,16 @@
-"""What `init=FOLDER` starts from: a model folder, or the part of a voice folder that holds the model to be trained."""
+"""What a run starts from: `init=FOLDER`, a model folder or the part of a voice folder that holds the model to be trained, and
+`train.init_modules`, files of the modules beside it, such as discriminators, which no voice holds."""
 
 import json
+import os
 import typing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from speech.checkpoint import (
     Pretrained,
@@ -16,6 +20,7 @@ from speech.checkpoint import (
     load_tensors,
     read_config,
 )
+from speech.run_folder import load_training_state
 
 INIT = "init"  # `model: init` in a YAML: the model section is the one of the init folder
 
@@ -61,6 +66,60 @@ def load_init(published: nn.Module, folder: str | Path) -> None:
     tensors = {k: v.float() for k, v in load_tensors(folder).items()}
     tensors |= {k: v for k, v in folded_state_dict(published).items() if k.startswith(tuple(prefixes))}
     load_folded(published, tensors, str(folder))
+
+
+def save_module(step_folder: str | Path, name: str, path: str | Path) -> int:
+    """Write one module of a training run as float16 safetensors, for `train.init_modules`; returns its number of weights.
+
+    Args:
+        step_folder: `runs/NAME/step_N`. name: the module's in the recipe, such as "discriminator".
+    Raises:
+        ValueError: no such step folder, or no such module in it.
+    """
+    if not (Path(step_folder) / "training.pt").is_file():
+        raise ValueError(f"{step_folder}: no training.pt in it, expected a step folder of a run")
+    modules = load_training_state(Path(step_folder))["modules"]
+    if name not in modules:
+        raise ValueError(f"{step_folder} holds the modules {', '.join(sorted(modules))}, expected {name!r}")
+    tensors = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in modules[name].items()
+    }
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return sum(value.numel() for value in tensors.values())
+
+
+def load_modules(modules: dict[str, nn.Module], files: dict[str, str]) -> None:
+    """Start `modules` from `files`, by name: what `save_module` wrote.
+
+    Raises:
+        ValueError: a module that there is not, a file that cannot be read, or one of another module.
+    """
+    for name, path in files.items():
+        if name not in modules:
+            raise ValueError(f"train.init_modules: no module {name!r}; the recipe has {sorted(modules)}")
+        try:
+            tensors = {key: value.float() for key, value in load_file(path).items()}
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"train.init_modules: cannot read {path}: {error}") from error
+        ours = modules[name].state_dict()
+        wrong = [key for key in ours.keys() | tensors.keys() if _shape(ours, key) != _shape(tensors, key)]
+        if wrong:
+            raise ValueError(
+                f"train.init_modules: {path} is of another {name} than this configuration's ({len(wrong)} tensors differ, "
+                f"{min(wrong)} among them)"
+            )
+        modules[name].load_state_dict(tensors)
+
+
+def _shape(tensors: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
+    return tuple(tensors[key].shape) if key in tensors else None
 
 
 def _inside(config: Any, path: list[str]) -> Any:

@@ -59,7 +59,7 @@ from speech.interruption import StopSignals
 from speech.optimization import OptimizerConfig, make_optimizer, update_average
 from speech.precision import TOO_SLOW, has_bf16
 from speech.run_folder import load_training_state, remove_unfinished, save_step, step_folders
-from speech.starting import load_init
+from speech.starting import load_init, load_modules
 from speech.turns import State, seed_everything, take_step
 
 
@@ -90,6 +90,7 @@ class TrainConfig(OptimizerConfig):
     keep_every: int = 0  # multiples of it are kept for good; 0 = none
     resume: str = "auto"  # newest step folder of the run, or "never": refuse to overwrite a run
     init: str | None = None  # folder to start from: of published weights, or a voice with such a part
+    init_modules: dict[str, str] = field(default_factory=dict)  # other modules -> files to start them from
     freeze: list[str] = field(default_factory=list)  # parts of the published module that keep their weights
     tensorboard: bool = True
     find_unused_parameters: bool = False  # distributed: a step may leave parameters without gradient
@@ -255,6 +256,8 @@ def _start(recipe, config: TrainConfig, losses, run_folder: Path, accelerator) -
     published = recipe.modules[recipe.published]
     if config.init and not folders:
         load_init(published, config.init)
+    if not folders:
+        load_modules(recipe.modules, config.init_modules)
     freeze(published, config.freeze)
     for module in recipe.modules.values():
         module.to(accelerator.device)

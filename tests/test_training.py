@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from toy_recipe import LOSSES, GanRecipe, PlainRecipe, ToyGenerator, main, run
 
 from speech.optimization import OptimizerConfig, learning_rate, make_optimizer
-from speech.precision import has_bf16
 from speech.run_folder import load_training_state, step_folders
 from speech.training import TrainConfig, seed_everything
 
@@ -276,20 +275,6 @@ def test_autocast_reaches_the_body_of_a_turn(tmp_path, precision, dtype, monkeyp
     run(recipe, {"generator": {"mel": 1.0}})
     assert recipe.dtype == dtype
     assert recipe.modules["generator"].outer.weight.dtype == torch.float32
-
-
-def test_a_cpu_without_bf16_trains_in_fp32_and_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("speech.training.has_bf16", lambda device: False)
-    recipe = make(config(tmp_path, max_steps=1, precision="bf16"), cls=PlainRecipe)
-    run(recipe, {"generator": {"mel": 1.0}})
-    assert recipe.dtype == torch.float32 and "training in fp32" in capsys.readouterr().err
-
-
-def test_bf16_is_asked_of_cpus_only(monkeypatch):
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False, raising=False)
-    assert not has_bf16("cpu") and has_bf16("cuda:1")
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
-    assert has_bf16("cpu")
 
 
 def test_infinite_gradients_do_not_reach_the_weights(tmp_path):

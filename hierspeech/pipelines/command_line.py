@@ -118,6 +118,16 @@ def check_paths(output: str, *inputs: str | list[str] | None) -> None:
             raise ValueError(f"{output}: the output would replace the input.")
 
 
+def check_tensor_file(name: str) -> Path:
+    """Refuses a name under which no safetensors file could be written, before any work is done for it."""
+    out = Path(name)
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise ValueError(f"{out}: expected the name of a file to write that ends in .safetensors.")
+    if not out.parent.is_dir():
+        raise ValueError(f"{out}: the folder {out.parent} does not exist.")
+    return out
+
+
 def check_input(name: str) -> None:
     """Refuses a sound file that is not there, before any work is done for it."""
     if not Path(name).is_file():

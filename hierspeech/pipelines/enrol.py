@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from hierspeech.pipelines.arguments import MAX_ADAPT_STEPS
-from hierspeech.pipelines.command_line import Parser, add_model_options, run, say
+from hierspeech.pipelines.command_line import Parser, add_model_options, check_tensor_file, run, say
 from hierspeech.pipelines.progress_bar import ProgressBar
 
 
@@ -38,11 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(arguments: argparse.Namespace) -> None:
     """Saves as the arguments say; ValueError with one sentence where they cannot be followed."""
-    out = Path(arguments.out)
-    if out.suffix != ".safetensors" or out.is_dir():
-        raise ValueError(f"--out {out}: expected a file whose name ends in .safetensors.")
-    if not out.parent.is_dir():
-        raise ValueError(f"--out {out}: the folder {out.parent} does not exist.")
+    check_tensor_file(arguments.out)
     if not 0 <= arguments.adapt <= MAX_ADAPT_STEPS:
         raise ValueError(f"--adapt {arguments.adapt}: expected 0 to {MAX_ADAPT_STEPS} steps.")
 
