@@ -1,0 +1,222 @@
+"""Train the shipped voice's synthesizer on, on a lent GPU: a machine that starts bare, takes 64 MiB a call and keeps nothing.
+
+Here, in the repository, with PACK as docs/training.md makes it (`prepare.py ... --predicted`, `prepare.py clean`):
+
+    python docs/lite_gpu.py pack PACK parts --megabytes 36 [--hours 2]     waves as FLAC, 145 MB an hour of speech
+
+There, a call for each part (the tree and the part must fit into one call: hierspeech/voices/lite-spear and docs/benchmark may stay behind):
+
+    python docs/lite_gpu.py unpack parts/part-03.zip /tmp/pack               on any order of parts; those that are there add up
+    setsid python docs/lite_gpu.py train /tmp/pack /tmp/runs 8000 >/tmp/log 2>&1 &      goes on between calls
+    python docs/lite_gpu.py collect /tmp/runs $OUT; tail -3 /tmp/log         newest step: weights, discriminators, state; files of 15 MiB
+
+And here again, with the files that came back in one folder:
+
+    python docs/lite_gpu.py restore FILES runs/lite_synthesizer_gpu          a step folder as if trained here: publish it, or go on from it
+
+Needed there beside torch, accelerate and PyYAML: soundfile, soxr (wheels). `train` starts from the voice and, where the folder below has
+them, from the discriminators that taught it.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from speech.packs import Pack, write_arrays, write_utterances
+
+CONFIG = "configs/lite/synthesizer_gpu.yaml"
+DISCRIMINATORS = Path("configs/lite/discriminators_gpu.safetensors")
+RUN = "lite_synthesizer_gpu"
+WAVES, OTHERS = ("wav", "clean"), ("f0", "predicted")
+PIECE = 15 << 20  # bytes of a file that comes back
+
+
+def pack(folder: Path, out: Path, megabytes: float, hours: float | None) -> None:
+    """Write what the synthesizer's recipe reads of a pack as zip files of up to so many megabytes, native clean speech first."""
+    import soundfile
+
+    source = Pack(folder)
+    missing = [name for name in (*WAVES, *OTHERS) if not source.has(name)]
+    if missing:
+        raise ValueError(
+            f"{folder} has no {' and no '.join(missing)}: expected a finished pack (docs/training.md)"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise ValueError(f"{out} is not empty, expected a new folder")
+    part, size, seconds, number = _Part(), 0, 0.0, 0
+    for index in _order(source):
+        if hours is not None and seconds > 3600 * hours:
+            break
+        blobs = {}
+        for name in WAVES:
+            buffer = io.BytesIO()
+            soundfile.write(buffer, source.read(name, index), 16000, format="FLAC", subtype="PCM_16")
+            blobs[name] = buffer.getvalue()
+        blobs |= {name: _array_bytes(source.read(name, index)) for name in OTHERS}
+        if part.records and size + sum(map(len, blobs.values())) > megabytes * 1e6:
+            part.write(out / f"part-{number:02d}.zip")
+            part, size, number = _Part(), 0, number + 1
+        part.add(dict(source.utterances[index]), blobs)
+        size += sum(map(len, blobs.values()))
+        seconds += source.length("wav", index) / 16000
+    part.write(out / f"part-{number:02d}.zip")
+    print(f"{out}: {number + 1} parts, {seconds / 3600:.2f} h")
+
+
+def _order(source: Pack) -> list[int]:
+    """Utterances of LibriSpeech, VCTK and LJSpeech, then the others; `dev` ones of each first, as there are few."""
+    native = ("librispeech", "vctk", "ljspeech")
+    records = source.utterances
+
+    def place(index: int) -> tuple[bool, bool, int]:
+        record = records[index]
+        return not record["source"].startswith(native), record["split"] != "dev", index * 7919 % len(source)
+
+    return sorted(range(len(source)), key=place)
+
+
+class _Part:
+    """Utterances on their way: their records, and their arrays' bytes one after another."""
+
+    def __init__(self) -> None:
+        self.records: list[dict] = []
+        self.blobs: dict[str, list[bytes]] = {}
+
+    def add(self, record: dict, blobs: dict[str, bytes]) -> None:
+        self.records.append(record | {"bytes": {name: len(blob) for name, blob in blobs.items()}})
+        for name, blob in blobs.items():
+            self.blobs.setdefault(name, []).append(blob)
+
+    def write(self, path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("utterances.json", json.dumps(self.records), zipfile.ZIP_DEFLATED)
+            for name, blobs in self.blobs.items():
+                kind = zipfile.ZIP_STORED if name in WAVES else zipfile.ZIP_DEFLATED
+                file.writestr(name, b"".join(blobs), kind)
+
+
+def _array_bytes(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def unpack(part: Path, folder: Path) -> None:
+    """Keep a part's bytes in `folder/parts`, and make the pack anew of all that lie there."""
+    kept = folder / "parts"
+    kept.mkdir(parents=True, exist_ok=True)
+    shutil.copy(part, kept / part.name)
+    parts = [zipfile.ZipFile(path) for path in sorted(kept.glob("part-*.zip"))]
+    records = [record for file in parts for record in json.loads(file.read("utterances.json"))]
+    write_utterances(folder, [{k: v for k, v in record.items() if k != "bytes"} for record in records])
+    write_arrays(folder, [*WAVES, *OTHERS], _rows(parts))
+    print(f"{folder}: {len(records)} utterances of {len(parts)} parts")
+
+
+def _rows(parts: list[zipfile.ZipFile]) -> Iterator[tuple[np.ndarray, ...]]:
+    import soundfile
+
+    for file in parts:
+        blobs = {name: io.BytesIO(file.read(name)) for name in (*WAVES, *OTHERS)}
+        for record in json.loads(file.read("utterances.json")):
+            pieces = {name: io.BytesIO(blob.read(record["bytes"][name])) for name, blob in blobs.items()}
+            waves = [soundfile.read(pieces[name], dtype="int16")[0] for name in WAVES]
+            yield (*waves, *(np.load(pieces[name]) for name in OTHERS))
+
+
+def train(folder: Path, runs: Path, steps: int, more: list[str]) -> int:
+    """`train.py` on the GPU's configuration; the same command goes on."""
+    import train as script
+
+    arguments = [CONFIG, f"data.pack={folder}", f"train.runs_folder={runs}", f"train.max_steps={steps}"]
+    if DISCRIMINATORS.is_file():
+        arguments.append(f"train.init_modules={{discriminator: {DISCRIMINATORS}}}")
+    return script.main([*arguments, f"train.run={RUN}", *more])
+
+
+def collect(runs: Path, out: Path) -> None:
+    """The newest step folder's files, large ones in pieces of 15 MiB."""
+    from speech.run_folder import step_folders
+
+    folders = step_folders(runs / RUN)
+    if not folders:
+        raise ValueError(f"{runs / RUN}: no finished step yet")
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folders[-1].iterdir()):
+        data = path.read_bytes()
+        pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+        for number, piece in enumerate(pieces):
+            (out / f"{folders[-1].name}.{path.name}.{number:02d}of{len(pieces):02d}").write_bytes(piece)
+    print(f"{folders[-1]}: {len(list(out.iterdir()))} files")
+
+
+def restore(files: Path, run: Path) -> None:
+    """The step folder that `collect` took apart."""
+    pieces: dict[tuple[str, str], dict[int, tuple[int, Path]]] = {}
+    for path in sorted(files.glob("step_*.*of*")):
+        step, name, place = path.name.split(".", 1)[0], *path.name.split(".", 1)[1].rsplit(".", 1)
+        number, count = map(int, place.split("of"))
+        pieces.setdefault((step, name), {})[number] = (count, path)
+    if not pieces:
+        raise ValueError(f"{files}: nothing that `collect` wrote")
+    for (step, name), found in pieces.items():
+        count = next(iter(found.values()))[0]
+        if sorted(found) != list(range(count)):
+            raise ValueError(f"{files}: {len(found)} of {count} pieces of {step}/{name}, expected all")
+    for (step, name), found in pieces.items():
+        (run / step).mkdir(parents=True, exist_ok=True)
+        (run / step / name).write_bytes(b"".join(found[k][1].read_bytes() for k in sorted(found)))
+    print(f"{run}: {', '.join(sorted({step for step, _ in pieces}))}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line and does it; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("pack")
+    add.add_argument("pack", type=Path)
+    add.add_argument("out", type=Path)
+    add.add_argument("--megabytes", type=float, default=36)
+    add.add_argument("--hours", type=float, help="of speech; native and clean ones come first")
+    add = commands.add_parser("unpack")
+    add.add_argument("part", type=Path)
+    add.add_argument("pack", type=Path)
+    add = commands.add_parser("train")
+    add.add_argument("pack", type=Path)
+    add.add_argument("runs", type=Path)
+    add.add_argument("steps", type=int)
+    add.add_argument("more", nargs="*", help="key=value for train.py")
+    for name, first, second in (("collect", "runs", "out"), ("restore", "files", "run")):
+        add = commands.add_parser(name)
+        add.add_argument(first, type=Path)
+        add.add_argument(second, type=Path)
+    args = parser.parse_args(argv)
+    try:
+        if args.command == "pack":
+            pack(args.pack, args.out, args.megabytes, args.hours)
+        elif args.command == "unpack":
+            unpack(args.part, args.pack)
+        elif args.command == "train":
+            return train(args.pack, args.runs, args.steps, args.more)
+        elif args.command == "collect":
+            collect(args.runs, args.out)
+        else:
+            restore(args.files, args.run)
+    except (ValueError, OSError) as error:
+        print(f"lite_gpu.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
