@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from hierspeech.pipelines.arguments import PITCH_RANGES, PITCH_SHIFTS, check_range
+from hierspeech.pipelines.contours import contour, gains, move_pitch, moves_pitch
 from hierspeech.pipelines.pauses import join, pause_samples
+from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.sentences import FADE_SECONDS, NEUTRAL_PITCH, Sentence, TextReader
 from speech.audio import resample, set_loudness
@@ -70,10 +73,12 @@ class OnnxTextToSpeech:
         noise_scale: float | None = None,
         seed: int | None = None,
         output_sample_rate: int = 16000,
+        pitch_shift: float = 0.0,
+        pitch_range: float = 1.0,
     ) -> tuple[np.ndarray, int]:
         """Speaks a text of any length; arguments as for `TextToSpeech` -> samples float32 [T] and their rate in Hz.
 
-        Equal seeds give equal speech, but other noise than torch draws from the same seed.
+        Equal seeds give equal speech, but other noise than torch draws from the same seed. Marks in the text count but for `mix`.
 
         Raises:
             ValueError: nothing to speak, an unusable reference, or an argument outside its range, in one sentence.
@@ -83,6 +88,8 @@ class OnnxTextToSpeech:
         noise_scale = self.voice["noise_scale"] if noise_scale is None else noise_scale
         if not 0 <= noise_scale <= 2:
             raise ValueError(f"noise scale {noise_scale:g}: expected a number from 0 to 2.")
+        check_range("pitch shift", pitch_shift, PITCH_SHIFTS)
+        check_range("pitch range", pitch_range, PITCH_RANGES)
         if output_sample_rate not in OUTPUT_RATES:
             raise ValueError(f"output sample rate {output_sample_rate}: expected one of 16000, 24000, 48000 Hz.")  # fmt: skip
         sentences, _ = self.reader.encode(text, language)
@@ -92,8 +99,22 @@ class OnnxTextToSpeech:
         def draw(shape: tuple[int, ...]) -> np.ndarray:
             return generator.standard_normal(shape, np.float32)
 
-        pieces = [self.speak(sentence, prompt, draw, speed, noise_scale) for sentence in sentences]
-        pauses = [pause_samples(sentence.border, speed, self.sample_rate) for sentence in sentences]
+        for sentence in sentences:
+            if sentence.mix is not None:
+                raise ValueError(
+                    f"the mark <mix={sentence.mix:g}> in the text: exported voices do not mix two voices."
+                )
+        speeds = [min(max(speed * sentence.speed, 0.25), 4.0) for sentence in sentences]
+        pieces = [
+            self.speak(sentence, prompt, draw, own, noise_scale, pitch_shift, pitch_range)
+            for sentence, own in zip(sentences, speeds, strict=True)
+        ]
+        pauses = [
+            pause_samples(sentence.border, own, self.sample_rate)
+            if sentence.pause is None
+            else int(sentence.pause * self.sample_rate)
+            for sentence, own in zip(sentences, speeds, strict=True)
+        ]
         fade_ends = self.voice["recordings"] == "levelled"
         wav = join(pieces, pauses, int(FADE_SECONDS * self.sample_rate), fade_ends)
         return self._level(self.change_rate(wav, output_sample_rate), prompt.peak), output_sample_rate
@@ -127,6 +148,8 @@ class OnnxTextToSpeech:
         draw: Draw,
         speed: float = 1.0,
         noise_scale: float = 0.333,
+        pitch_shift: float = 0.0,
+        pitch_range: float = 1.0,
     ) -> np.ndarray:
         """One sentence; `draw` gives standard normal noise of a shape -> wav [T] at the voice's rate."""
         ids, languages = np.array([sentence]), sentence.languages
@@ -148,6 +171,12 @@ class OnnxTextToSpeech:
         pitch = np.array([prompt.pitch], np.float32)
         frames = self.run("ttv_frames", **text, **shared, style=prompt.ttv_style, pitch=pitch)
         log_f0 = np.where(frames["log_f0"] < np.float32(math.log(self.voice["f0_floor_hz"])), np.float32(0), frames["log_f0"])  # fmt: skip
+        source, durations = getattr(sentence, "source", None), text["durations"][0].tolist()
+        rise = question_rise(source, durations, n_frames, self.voice.get("question_rise", 0.0))
+        asked = contour(source, durations, n_frames, pitch_shift, pitch_range, rise)
+        if moves_pitch(asked):
+            mean = None if prompt.pitch == NEUTRAL_PITCH else prompt.pitch[0]
+            log_f0 = move_pitch(log_f0[0, 0], asked, mean, self.voice["f0_floor_hz"])[None, None]
         out = self.run(
             "synthesizer",
             semantic=frames["semantic"],
@@ -155,7 +184,8 @@ class OnnxTextToSpeech:
             style=prompt.synthesizer_style,
             **shared,
         )
-        return out["wav"][0, 0]
+        wav, loud = out["wav"][0, 0], gains(asked, out["wav"].shape[-1] // n_frames)
+        return wav if loud is None else wav * loud
 
     def change_rate(self, wav: np.ndarray, output_sample_rate: int) -> np.ndarray:
         """wav [T] at the voice's rate -> at another one: by the voice's super-resolution where it has one, else by soxr."""

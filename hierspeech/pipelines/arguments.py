@@ -1,10 +1,14 @@
 """Arguments that several pipelines take: their ranges, and random numbers from a seed."""
 
-import hashlib
+from __future__ import annotations
 
-import torch
+import hashlib
+from typing import TYPE_CHECKING
 
 from speech.text.marks import LIMITS
+
+if TYPE_CHECKING:
+    import torch
 
 SPEEDS = LIMITS["speed"]
 PITCH_SHIFTS = LIMITS["pitch"]  # semitones
@@ -24,6 +28,8 @@ def check_range(name: str, value: float, limits: tuple[float, float]) -> None:
 
 def make_generator(seed: int | None) -> torch.Generator:
     """A CPU generator, whose numbers are the same whatever device the models run on."""
+    import torch  # here: exported voices check their arguments without it
+
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"seed {seed}: expected a whole number from 0 to {2**63 - 1}.")
     generator = torch.Generator()

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from hierspeech.pipelines.arguments import pick_seed, piece_generator
+from hierspeech.pipelines.contours import contour, gains
 from hierspeech.pipelines.fingerprints import ReferenceFingerprints
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, as_prompt
-from hierspeech.pipelines.prosody import Delivery, contour, gains, mark_text, shape_pitch
+from hierspeech.pipelines.prosody import Delivery, mark_text, shape_pitch
 from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.sentences import NEUTRAL_PITCH, Sentence
 from hierspeech.pipelines.timings import Spoken
@@ -244,7 +245,7 @@ def speak_rows(tts: TextToSpeech, rows: list[Row], noise_scale: float, noise_sca
     for place, row in enumerate(rows):
         n_frames, options = int(out.frame_mask[place].sum()), row.delivery.options
         source = getattr(row.sentence, "source", None)
-        rise = question_rise(source, durations[place], n_frames, voice)
+        rise = question_rise(source, durations[place], n_frames, voice.description.question_rise)
         asked.append(
             contour(source, durations[place], n_frames, options.pitch_shift, options.pitch_range, rise)
         )

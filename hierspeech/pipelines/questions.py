@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from hierspeech.pipelines.timings import Source
-from hierspeech.pipelines.voice import Voice
 from speech.text.words import find_sentences, label_words
 
 _ASKING = frozenset(
@@ -42,15 +41,14 @@ def rises(sentence: str) -> bool:
 
 
 def question_rise(
-    source: Source | None, durations: Sequence[int], n_frames: int, voice: Voice
+    source: Source | None, durations: Sequence[int], n_frames: int, semitones: float, frame_rate: float = 50.0
 ) -> np.ndarray | None:
     """Semitones [n_frames] on the pitch of a piece that ends such a question: up within its last word. None for others.
 
     Args:
         source: of the piece; durations: frames of each of its ids [S].
-        voice: says how far (`question_rise`); 0 is None for all.
+        semitones: how far, a voice's `question_rise`; 0 is None for all. frame_rate: of the N frames, Hz.
     """
-    semitones = voice.description.question_rise
     if source is None or semitones == 0 or not source.piece.rstrip(_CLOSING).endswith("?"):
         return None
     if not (source.phonemes.languages or [""])[-1].startswith("en") or not rises(_whole_sentence(source)):
@@ -66,7 +64,7 @@ def question_rise(
     if not last:
         return None
     stop = int(edges[last[-1] + 1])
-    frames = round(RISE_SECONDS * voice.sample_rate / voice.audio.hop_length)
+    frames = round(RISE_SECONDS * frame_rate)
     start = max(int(edges[last[0]]), stop - frames)
     if stop <= start:
         return None

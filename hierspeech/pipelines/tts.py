@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from hierspeech.pipelines.arguments import pick_seed, piece_generator
+from hierspeech.pipelines.contours import Contour, contour, gains
 from hierspeech.pipelines.options import SpeakingOptions
 from hierspeech.pipelines.output import Speech, check_level, finish
 from hierspeech.pipelines.pauses import join
 from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.prompt import Reference, VoicePrompt, adapt_prompt, as_prompt
-from hierspeech.pipelines.prosody import Contour, Delivery, contour, gains, mark_text, shape_pitch
+from hierspeech.pipelines.prosody import Delivery, mark_text, shape_pitch
 from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.sentences import (
     FADE_SECONDS,
@@ -340,8 +341,7 @@ class TextToSpeech(Pipeline):
         self, sentence: list[int], delivery: Delivery, generator: torch.Generator | None
     ) -> Spoken:
         """One sentence, said as `delivery` has it, with the durations that were spoken."""
-        voice, options = self.voice, delivery.options
-        prompt = delivery.voice(sentence)
+        voice, options, prompt = self.voice, delivery.options, delivery.voice(sentence)
         out = self._text_to_vec(sentence, prompt, delivery.speed(sentence), options.noise_scale, generator)
         out, asked = self._shape(out, sentence, prompt, options)
         wav = (
@@ -365,10 +365,10 @@ class TextToSpeech(Pipeline):
     ) -> tuple[TTVOutput, Contour | None]:
         """The pitch of one sentence as options and marks ask for it, and all that they ask for."""
         durations, n_frames = out.durations[0].tolist(), out.frame_mask.shape[1]
-        source = getattr(sentence, "source", None)
-        rise = question_rise(source, durations, n_frames, self.voice)
+        source, says = getattr(sentence, "source", None), self.voice.description
+        rise = question_rise(source, durations, n_frames, says.question_rise)
         asked = contour(source, durations, n_frames, options.pitch_shift, options.pitch_range, rise)
-        log_f0 = shape_pitch(out.log_f0, asked, prompt, self.voice.description.f0_floor_hz)
+        log_f0 = shape_pitch(out.log_f0, asked, prompt, says.f0_floor_hz)
         return replace(out, log_f0=log_f0), asked
 
     def _text_to_vec(
