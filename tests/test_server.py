@@ -256,6 +256,28 @@ def test_a_voice_is_uploaded_used_and_deleted(server, format):
     assert server.speak("Hello.", voice=voice["id"]).status_code == 400
 
 
+def test_uploaded_voices_are_fitted_to_their_recordings_where_asked(folder, tts):
+    data = recording(f0=180.0)
+    with running(folder, adapt=2) as server:
+        files = {"file": ("me.wav", wav_bytes(data))}
+        made = requests.post(
+            f"{server.url}/v1/audio/voices", files=files, data={"name": "Me"}, timeout=60
+        ).json()
+        answer = server.speak("Hello.", voice=made["id"], seed=0, response_format="wav")
+    wav, _ = soundfile.read(io.BytesIO(answer.content))
+    heard = (data.clip(-1, 1) * 32767).round() / 32768  # of the 16 bits that were uploaded
+    near, plain = (
+        tts(
+            "Hello.",
+            tts.prompt(heard.astype(np.float32), 16000, adapt_steps=steps),
+            seed=0,
+            output_sample_rate=24000,
+        )
+        for steps in (2, 0)
+    )
+    assert np.abs(wav - near.audio).max() < 0.3 * np.abs(wav - plain.audio).max()
+
+
 def test_shipped_voices_stay(server):
     answer = requests.delete(f"{server.url}/v1/audio/voices/anna", timeout=30)
     assert answer.status_code == 403

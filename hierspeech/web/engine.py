@@ -43,7 +43,7 @@ class LocalEngine:
         threads = max(1, (os.cpu_count() or 1) // settings.workers) if settings.workers > 1 else 0
         conversion = VoiceConversion(self.tts.voice)
         self._workers = [
-            Worker(self.tts, conversion, self._scheduler, self._tally, threads)
+            Worker(self.tts, conversion, self._scheduler, self._tally, threads, settings.adapt)
             for _ in range(settings.workers)
         ]
         self._status = "starting"
@@ -73,6 +73,8 @@ class LocalEngine:
             _ = self.tts.voice.semantic_encoder
         except (ValueError, OSError) as error:  # a voice may come without; conversions will say so
             logger.warning("this voice converts no recordings: %s", error)
+            if self.settings.adapt:
+                raise ValueError(f"--adapt {self.settings.adapt}: {error}") from error
             self._converts = False
         noise = (0.1 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
         prompt = self.tts.prompt(noise, sample_rate=16000)

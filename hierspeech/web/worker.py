@@ -32,11 +32,17 @@ class Worker:
     """Carries out turns, in a thread of its own."""
 
     def __init__(
-        self, tts: TextToSpeech, conversion: VoiceConversion, scheduler: Scheduler, tally: Tally, threads: int
+        self,
+        tts: TextToSpeech,
+        conversion: VoiceConversion,
+        scheduler: Scheduler,
+        tally: Tally,
+        threads: int,
+        adapt: int = 0,
     ):
-        """Args: threads: that torch may use for this worker; 0 leaves it as it is."""
+        """Args: threads: that torch may use for this worker; 0 leaves it as it is. adapt: steps for each uploaded voice."""
         self.tts, self.conversion, self.scheduler, self.tally = tts, conversion, scheduler, tally
-        self._threads = threads
+        self._threads, self._adapt = threads, adapt
         self._options = SpeakingOptions().fill_in(tts.voice)
         self._thread = threading.Thread(target=self._work, name="hierspeech-worker", daemon=True)
 
@@ -141,12 +147,14 @@ class Worker:
                     progress=lambda done, total: self._let_others(job),
                 )
             else:
-                result = self.tts.prompt(path)
+                result = self.tts.prompt(
+                    path, adapt_steps=self._adapt, progress=lambda done, total: self._let_others(job)
+                )
         job.deliver("item", result)
         self.scheduler.finish(job)
 
     def _let_others(self, job: SingleJob) -> None:
-        """Between two pieces of a conversion: one turn for each other kind of work; ends what nobody waits for."""
+        """Between two pieces of a conversion or steps of an adaptation: one turn for each other kind of work; ends what nobody waits for."""
         if job.done:
             raise Cancelled
         for _ in range(2):
