@@ -26,7 +26,7 @@ PROMPT_SECONDS = 3.0  # of tokens to continue from (SPEAR-TTS section 5)
 class SpearPrompt:
     """One speaker; made once, used for any text, saved as safetensors.
 
-    Parts that a voice does not use are None. `voice` names the voice that made it and its base, "lite-spear-2 on lite-3".
+    Parts that a voice does not use are None. `voice` names the voice that made it and its base, "lite-spear-2 on lite-4".
     """
 
     style: Tensor | None  # [1, S], of the autoregressive model
