@@ -50,7 +50,8 @@ class TestParity:
         assert relative_error(out.magnitude, values["den.mag"]) < 1e-5
         # An angle is as exact as the vector is long that it is taken of, and some are a hundredth of the others.
         distance = (circle(out.phase) - circle(values["den.pha"])).abs()
-        # Processors differ: with AVX2 alone the quantile is 4e-5.
+        # Processors differ in those few: with AVX2 alone the quantile is 4e-5.
+        assert distance.median() < 1e-6
         assert distance.flatten().quantile(0.999) < 1e-4 and distance.max() < 1e-3
 
     def test_synthesis(self, published):
