@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import TorchFunctionMode
 
+from speech import int8_storage
 from speech.config import build
 from speech.hub import MODEL_FILES, download, is_hub_id
 from speech.modules.weight_norm import building_without_weight_norm
@@ -44,14 +45,17 @@ class Pretrained:
         Args:
             folder: created if missing; each file is written under a temporary name and renamed.
             card: text of the model card.
-            dtype: storage type of floating-point weights, e.g. `torch.float16`; None keeps theirs.
+            dtype: storage type of floating-point weights, e.g. `torch.float16`; None keeps theirs; `torch.int8` keeps
+                matrices in 8 bits (`int8_storage.py`) and the rest in 16.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {}
+        tensors, kept = {}, None if dtype is torch.int8 else dtype
         for name, tensor in folded_state_dict(self).items():
-            tensor = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None, copy=True)
+            tensor = tensor.detach().to("cpu", kept if tensor.is_floating_point() else None, copy=True)
             tensors[name] = tensor.contiguous()
+        if dtype is torch.int8:
+            tensors = int8_storage.pack(tensors)
         temporary = folder / "model.safetensors.tmp"
         save_file(tensors, temporary)
         os.replace(temporary, folder / "model.safetensors")
@@ -164,10 +168,10 @@ def config_differences(found: Any, expected: Any) -> list[str]:
 
 
 def load_tensors(folder: str | Path) -> dict[str, Tensor]:
-    """The tensors of `folder/model.safetensors`, on the CPU, in their stored types."""
+    """The tensors of `folder/model.safetensors`, on the CPU, in their stored types; those in 8 bits as float32."""
     path = Path(folder) / "model.safetensors"
     try:
-        return load_file(path)
+        return int8_storage.unpack(load_file(path))
     except (OSError, SafetensorError) as error:
         raise ValueError(f"cannot read {path}: {error}") from error
 

@@ -160,3 +160,44 @@ def test_another_class_and_missing_folders_are_refused(toy, tmp_path):
         Other.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no such folder"):
         Toy.from_pretrained(tmp_path / "nowhere")
+
+
+def test_matrices_in_8_bits_are_near_and_half_as_large(tmp_path):
+    torch.manual_seed(0)
+    wide = Wide(WideConfig())
+    with torch.no_grad():
+        wide.layer.weight[3] *= 100  # rows of their own scale each
+        wide.layer.weight[5] = 0
+    wide.save_pretrained(tmp_path / "eight", dtype=torch.int8)
+    wide.save_pretrained(tmp_path / "sixteen", dtype=torch.float16)
+    stored = load_file(tmp_path / "eight" / "model.safetensors")
+    assert stored["layer.weight"].dtype == torch.int8 and stored["conv.weight"].dtype == torch.int8
+    assert stored["layer.bias"].dtype == stored["small.weight"].dtype == torch.float16
+    sizes = [(tmp_path / kind / "model.safetensors").stat().st_size for kind in ("eight", "sixteen")]
+    assert sizes[0] < 0.56 * sizes[1]
+    again = Wide.from_pretrained(tmp_path / "eight")
+    for name in ("layer", "conv"):
+        weight, own = getattr(again, name).weight, getattr(wide, name).weight
+        step = own.flatten(1).abs().amax(1) / 127
+        error = (weight - own).flatten(1).abs().amax(1)
+        assert weight.dtype == torch.float32 and bool((error <= 0.5001 * step + 1e-12).all())
+        assert bool((error[step > 0] > 0).any())  # it is stored in 8 bits, or nothing would be lost
+    assert torch.equal(again.layer.bias, wide.layer.bias.half().float())
+
+
+@dataclass
+class WideConfig:
+    channels: int = 96
+
+
+class Wide(nn.Module, Pretrained):
+    """A linear layer, a convolution, and one too small to be worth it."""
+
+    Config = WideConfig
+
+    def __init__(self, config: WideConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = nn.Linear(config.channels, config.channels)
+        self.conv = nn.Conv1d(config.channels, config.channels, 3)
+        self.small = nn.Linear(config.channels, 2)

@@ -23,7 +23,7 @@ def start(tmp_path_factory):
     voices["tokens"] = folder / "tokens"
     TextToSemantic(TextToSemanticConfig(width=16, heads=2, layers=2)).save_pretrained(voices["tokens"])
     of_recipe = {"aligned_ttv": "lite", "ttv": "official", "synthesizer": "lite", "hierspeech": "official"}
-    of_recipe["t2s_low_resource"] = "tokens"
+    of_recipe |= {"t2s_low_resource": "tokens", "phonetic": "lite"}
 
     def arguments(path):
         values = load_yaml(path)

@@ -20,6 +20,7 @@ from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.tts import clip_pitch
 from hierspeech.pipelines.voice import Voice, find_voice, shipped_voices
 from speech.audio import save_audio
+from speech.f0 import extract_f0
 from speech.spectrogram import MelSpectrogram
 
 TEXT = "Hello, world. How are you?"
@@ -104,7 +105,24 @@ def test_the_style_is_that_of_the_style_encoders(tts, prompt):
     mel = MelSpectrogram(tts.voice.audio)(wav[None])
     with torch.no_grad():
         torch.testing.assert_close(prompt.ttv_style, tts.voice.ttv.style_encoder(mel))
-        torch.testing.assert_close(prompt.synthesizer_style, tts.voice.synthesizer.style_encoder(mel))
+        style = tts.voice.synthesizer.style_encoder(mel)
+    torch.testing.assert_close(prompt.synthesizer_style[:, : style.shape[1]], style)
+    assert prompt.synthesizer_style.shape[1] == tts.voice.synthesizer.config.style_size
+
+
+def test_the_table_of_a_prompt_is_what_the_voice_itself_lacks(tmp_path):
+    voice = load_voice(build_voice(tmp_path / "voice", "lite"), "cpu")
+    wav = recording()
+    prompt, synthesizer = VoicePrompt.from_audio(wav, voice), voice.synthesizer
+    heard = torch.from_numpy(prepare_reference(wav, 16000)[0])
+    heard = heard[None, : len(heard) // 320 * 320]
+    f0 = torch.from_numpy(np.log1p(extract_f0(heard[0].numpy(), f0_max=500.0)))[None, None]
+    with torch.inference_mode():
+        semantic = voice.semantic_encoder(heard)
+        copy, _ = synthesizer.reconstruct(semantic, f0, prompt.synthesizer_style[:, :6])
+        table = synthesizer.equalizer.measure(semantic, heard, copy[:, 0])
+    torch.testing.assert_close(prompt.synthesizer_style[:, 6:], table, atol=1e-4, rtol=1e-4)
+    assert table.abs().max() > 0.1
 
 
 def test_level_silence_and_length_of_a_reference_do_not_matter_much(tts):
@@ -362,7 +380,7 @@ def test_a_prompt_of_another_voice_of_the_same_name_is_refused(tmp_path):
     prompt = tts.prompt(recording())
     prompt.synthesizer_style = torch.zeros(1, 99)
     with pytest.raises(
-        ValueError, match="styles of \\[6, 99\\] numbers, but the voice 'tiny-1' has \\[6, 6\\]"
+        ValueError, match="styles of \\[6, 99\\] numbers, but the voice 'tiny-1' has \\[6, 166\\]"
     ):
         tts("Hello.", prompt)
 

@@ -1,6 +1,7 @@
 """Trained models -> a voice folder: that it speaks, ships in half precision with its cards, and appears whole or not at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from safetensors.torch import load_file
 from tiny_voice import DENOISER, build_voice, recording
 
 from denoiser.model import Denoiser
-from hierspeech import Denoising, TextToSpeech, VoiceConversion
+from hierspeech import Denoising, TextToSpeech, VoiceConversion, VoicePrompt, load_voice
 from hierspeech.pipelines.publish import main
 from hierspeech.pipelines.push import check_complete
+from hierspeech.synthesizer.model import HierSpeech
 from speech.audio import save_audio
+from speech.checkpoint import folded_state_dict
 from speechsr import ISTFTSpeechSR, ISTFTSpeechSRConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +60,39 @@ def test_a_whole_voice(runs, tmp_path, capsys):
     assert TextToSpeech.from_pretrained(out)("Hello.", output_sample_rate=48000).sample_rate == 48000
     assert VoiceConversion.from_pretrained(out)(recording(), "someone").seconds == 2.0
     assert Denoising.from_pretrained(out)(recording()).seconds == 2.0
+
+
+def test_an_equalizer_is_added_without_training(runs, tmp_path, capsys):
+    """A synthesizer without one gets it, with the phones of the voice's own encoder; its networks stay as they are."""
+    plain = HierSpeech.from_pretrained(runs / "synthesizer")
+    plain = HierSpeech(replace(plain.config, equalizer=None)).eval()
+    plain.save_pretrained(tmp_path / "plain")
+    out, prompt = tmp_path / "published", f"--prompt=someone={runs / 'someone.wav'}"
+    more = [f"--synthesizer={tmp_path / 'plain'}", "--int8=phonetic", prompt]
+    assert main(arguments(runs, out, *more, "--equalizer")) == 0, capsys.readouterr().err
+    voice = load_voice(out, "cpu")
+    assert voice.synthesizer.config.equalizer.phones == voice.semantic_encoder.config.n_phones
+    torch.testing.assert_close(
+        voice.synthesizer.equalizer.weight, voice.semantic_encoder.classifier.weight, atol=1e-3, rtol=0
+    )
+    own, added = folded_state_dict(plain), folded_state_dict(voice.synthesizer)
+    assert added.keys() - own.keys() == {"equalizer.weight", "equalizer.bias"}
+    for name, weight in own.items():  # float16 in the folder
+        torch.testing.assert_close(added[name], weight, atol=1e-5, rtol=1e-3)
+    saved = VoicePrompt.load(out / "prompts" / "someone.safetensors").synthesizer_style
+    assert saved.shape[1] == voice.synthesizer.config.style_size > 6 and saved[:, 6:].any()
+    without = tmp_path / "without"
+    assert main(arguments(runs, without, *more)) == 0, capsys.readouterr().err
+    assert load_voice(without, "cpu").synthesizer.equalizer is None
+
+
+def test_eight_bits_for_a_part_that_is_not_given_is_refused(runs, tmp_path, capsys):
+    assert main(arguments(runs, tmp_path / "published", "--int8=denoiser")) == 2
+    assert (
+        "int8 'denoiser': expected a part that is given here (ttv, phonetic, synthesizer)"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "published").exists()
 
 
 def test_a_model_of_spectra_serves_both_rates(runs, tmp_path, capsys):

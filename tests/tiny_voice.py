@@ -8,6 +8,7 @@ import torch
 
 from denoiser.model import Denoiser, DenoiserConfig
 from hierspeech.synthesizer.encoders import SemanticEncoderConfig
+from hierspeech.synthesizer.equalizer import EqualizerConfig
 from hierspeech.synthesizer.generator import AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSourceConfig
 from hierspeech.synthesizer.istft import ISTFTGeneratorConfig
@@ -92,8 +93,11 @@ def _lite(folder: Path) -> None:
         harmonic=HarmonicSourceConfig(channels=8),
         amp=None,
         istft=ISTFTGeneratorConfig(width=16, layers=1),
+        equalizer=EqualizerConfig(bands=4),
     )
-    HierSpeech(synthesizer).save_pretrained(folder / "synthesizer")
+    model = HierSpeech(synthesizer)
+    model.equalizer.weight.normal_()
+    model.save_pretrained(folder / "synthesizer")
 
 
 def _official(folder: Path) -> None:

@@ -65,6 +65,15 @@ def _speaker():
     parser.add_argument("--out", default="speech.wav", help=".wav, .flac or .ogg (default: %(default)s)")
     parser.add_argument("--language", help="of the text: en-us or any espeak language (default: the voice's)")
     parser.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast (default: %(default)s)")
+    parser.add_argument(
+        "--pitch-shift", type=float, default=0.0, metavar="SEMITONES", help="higher or lower (default: 0)"
+    )
+    parser.add_argument(
+        "--pitch-range",
+        type=float,
+        default=1.0,
+        help="0 monotonous, 1 as it is, 2 twice as wide (default: 1)",
+    )
     parser.add_argument("--noise-scale", type=float, help="0 even, 0.333 robust, 0.667 lively")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal sound (default: 0)")
     parser.add_argument("--output-sr", type=int, choices=OUTPUT_RATES, default=16000, help="in Hz")
@@ -93,6 +102,8 @@ def _speak(options: argparse.Namespace) -> None:
         options.noise_scale,
         options.seed,
         options.output_sr,
+        options.pitch_shift,
+        options.pitch_range,
     )
     save_audio(options.out, wav, rate)
     say(f"{options.out}: {len(wav) / rate:.2f} s at {rate} Hz")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from denoiser.model import Denoiser
 from hierspeech.pipelines.voice import Voice, model_class
+from hierspeech.synthesizer.equalizer import PhoneEqualizer
 from hierspeech.synthesizer.model import HierSpeech
 from speech.modules.alignment import expand
 from speech.semantic.encoder import load_encoder
@@ -161,11 +162,8 @@ class Synthesizer(nn.Module):
         noise_scale: Tensor,
     ) -> Tensor:
         """semantic [B, C, N], log_f0 [B, 1, 4N], style [B, C'], noise [B, latent, N] -> wav [B, 1, T]."""
-        model, mask = self.model, frame_mask[:, None]
-        prior = model.encode_prior(semantic, log_f0, style, frame_mask)
-        z = (prior.mean + noise * torch.exp(prior.log_std) * noise_scale) * mask
-        z = model.flow_acoustic.inverse(model.flow_semantic.inverse(z, mask, style), mask, style)
-        return model.decode(z, style, log_f0, frame_mask)[0]
+        (z,) = self.model.latent_of(semantic, log_f0, style, frame_mask, noise * noise_scale)
+        return self.model.decode(z, style, log_f0, frame_mask)[0]
 
 
 class SuperResolution(nn.Module):
@@ -201,10 +199,22 @@ class SemanticFeatures(nn.Module):
         self.model = model
         self.detail = synthesizer.detail_encoder
 
-    def forward(self, wav: Tensor) -> Tensor:
-        """wav [B, T] at 16 kHz -> semantic [B, C, T // 320]."""
+    def forward(self, wav: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """wav [B, T] at 16 kHz -> semantic [B, C, T // 320], and the same without details where a synthesizer adds any."""
         semantic = self.model(wav)
-        return semantic if self.detail is None else semantic + self.detail(wav)
+        return semantic if self.detail is None else (semantic + self.detail(wav), semantic)
+
+
+class Colours(nn.Module):
+    """The equalizer's table of a recording."""
+
+    def __init__(self, equalizer: PhoneEqualizer):
+        super().__init__()
+        self.equalizer = equalizer
+
+    def forward(self, plain: Tensor, wav: Tensor, copy: Tensor) -> Tensor:
+        """plain [B, C, N], wav and its copy by the synthesizer [B, T] -> table [B, P * K]."""
+        return self.equalizer.measure(plain, wav, copy)
 
 
 def parts_of(voice: Voice) -> Iterator[Part]:
@@ -234,7 +244,13 @@ def parts_of(voice: Voice) -> Iterator[Part]:
     if (folder / description.semantic_encoder).is_dir():  # imported voices have none until one is added
         model = load_encoder(voice.semantic, folder / description.semantic_encoder, torch.device("cpu"))
         axes = {"wav": batch | {1: "samples"}}
-        yield Part("semantic_encoder", SemanticFeatures(model, synthesizer), {"wav": wav}, axes, ["semantic"])
+        made = ["semantic"] if synthesizer.detail_encoder is None else ["semantic", "plain"]
+        yield Part("semantic_encoder", SemanticFeatures(model, synthesizer), {"wav": wav}, axes, made)
+    if synthesizer.equalizer is not None:
+        plain = torch.randn(2, synthesizer.config.semantic.dim, wav.shape[1] // voice.audio.hop_length)
+        inputs = {"plain": plain, "wav": wav, "copy": 0.5 * wav}
+        axes = {"plain": batch | {2: "frames"}, "wav": batch | {1: "samples"}, "copy": batch | {1: "samples"}}
+        yield Part("equalizer", Colours(synthesizer.equalizer), inputs, axes, ["table"])
 
 
 def _text_to_vec(model: nn.Module) -> Iterator[Part]:
@@ -278,7 +294,7 @@ def _synthesizer(model: HierSpeech) -> Part:
     inputs = {
         "semantic": torch.randn(2, config.semantic.dim, n_frames),
         "log_f0": torch.full((2, 1, 4 * n_frames), 5.0),
-        "style": torch.randn(2, config.style_config.out),
+        "style": torch.randn(2, config.style_size),
         "frame_mask": frame_mask,
         "noise": torch.randn(2, config.latent, n_frames),
         "noise_scale": torch.tensor(0.3),

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from hierspeech.pipelines.arguments import PITCH_RANGES, PITCH_SHIFTS, check_range
+from hierspeech.pipelines.arguments import NOISE_SCALES, PITCH_RANGES, PITCH_SHIFTS, SPEEDS, check_range
 from hierspeech.pipelines.contours import contour, gains, move_pitch, moves_pitch
-from hierspeech.pipelines.pauses import join, pause_samples
+from hierspeech.pipelines.pauses import join, pause_behind, sentence_speed
 from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.sentences import FADE_SECONDS, NEUTRAL_PITCH, Sentence, TextReader
@@ -83,11 +83,9 @@ class OnnxTextToSpeech:
         Raises:
             ValueError: nothing to speak, an unusable reference, or an argument outside its range, in one sentence.
         """
-        if not 0.25 <= speed <= 4:
-            raise ValueError(f"speed {speed:g}: expected a number from 0.25 to 4.")
+        check_range("speed", speed, SPEEDS)
         noise_scale = self.voice["noise_scale"] if noise_scale is None else noise_scale
-        if not 0 <= noise_scale <= 2:
-            raise ValueError(f"noise scale {noise_scale:g}: expected a number from 0 to 2.")
+        check_range("noise scale", noise_scale, NOISE_SCALES)
         check_range("pitch shift", pitch_shift, PITCH_SHIFTS)
         check_range("pitch range", pitch_range, PITCH_RANGES)
         if output_sample_rate not in OUTPUT_RATES:
@@ -104,15 +102,13 @@ class OnnxTextToSpeech:
                 raise ValueError(
                     f"the mark <mix={sentence.mix:g}> in the text: exported voices do not mix two voices."
                 )
-        speeds = [min(max(speed * sentence.speed, 0.25), 4.0) for sentence in sentences]
+        speeds = [sentence_speed(speed, sentence) for sentence in sentences]
         pieces = [
             self.speak(sentence, prompt, draw, own, noise_scale, pitch_shift, pitch_range)
             for sentence, own in zip(sentences, speeds, strict=True)
         ]
         pauses = [
-            pause_samples(sentence.border, own, self.sample_rate)
-            if sentence.pause is None
-            else int(sentence.pause * self.sample_rate)
+            pause_behind(sentence, own, self.sample_rate)
             for sentence, own in zip(sentences, speeds, strict=True)
         ]
         fade_ends = self.voice["recordings"] == "levelled"
@@ -139,7 +135,30 @@ class OnnxTextToSpeech:
         known = len(voiced) >= self.export["min_voiced_frames"]
         pitch = (float(voiced.mean()), float(voiced.std())) if known else NEUTRAL_PITCH
         styles = self.run("style", wav=wav[None])
-        return OnnxPrompt(styles["ttv_style"], styles["synthesizer_style"], pitch, peak)
+        style = styles["synthesizer_style"]
+        if "equalizer" in self.export["parts"]:
+            style = np.concatenate([style, self._table(style, wav, f0)], 1)
+        return OnnxPrompt(styles["ttv_style"], style, pitch, peak)
+
+    def _table(self, style: np.ndarray, wav: np.ndarray, f0: np.ndarray) -> np.ndarray:
+        """The equalizer's table [1, P * K] of the recording wav [T] with style [1, C] and pitch f0 [F] in Hz."""
+        (wanted,) = (x for x in self.session("synthesizer").get_inputs() if x.name == "style")
+        heard = self.run("semantic_encoder", wav=wav[None])
+        plain = heard.get("plain", heard["semantic"])
+        n_frames = plain.shape[2]
+        log_f0 = np.zeros((1, 1, 4 * n_frames), np.float32)
+        known = f0[: log_f0.shape[2]]
+        log_f0[0, 0, : len(known)] = np.log1p(known)
+        copy = self.run(
+            "synthesizer",
+            semantic=plain,
+            log_f0=log_f0,
+            style=np.pad(style, ((0, 0), (0, wanted.shape[1] - style.shape[1]))),  # a flat table
+            frame_mask=np.ones((1, n_frames), bool),
+            noise=lambda shape: np.zeros((1, shape[1], n_frames), np.float32),
+            noise_scale=np.float32(0),
+        )["wav"][0]
+        return self.run("equalizer", plain=plain, wav=wav[None, : copy.shape[1]], copy=copy)["table"]
 
     def speak(
         self,

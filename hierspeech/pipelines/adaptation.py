@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hierspeech.pipelines.arguments import MAX_ADAPT_STEPS
-from hierspeech.pipelines.prompt import F0_MAX_HZ, VoicePrompt, clean
+from hierspeech.pipelines.prompt import F0_MAX_HZ, VoicePrompt, clean, equalized
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.voice import Voice
 from hierspeech.synthesizer.encoders import F0_PER_FRAME
@@ -55,7 +55,8 @@ def adapt(
     if steps == 0:
         return prompt
     pieces = _Pieces(reference, voice, sample_rate)
-    start = prompt.synthesizer_style.to(voice.device, torch.float32)
+    numbers = voice.synthesizer.config.style_config.out
+    start = prompt.synthesizer_style[:, :numbers].to(voice.device, torch.float32)
     move = torch.zeros_like(start, requires_grad=True)
     optimizer = torch.optim.Adam([move], lr=LEARNING_RATE, betas=(0.9, 0.95))
     distances = MelLoss(mels_of_sizes(MEL_SIZES)).to(voice.device)
@@ -71,7 +72,9 @@ def adapt(
             optimizer.step()
             if progress:
                 progress(step + 1, steps)
-    return replace(prompt, synthesizer_style=(start + move).detach().cpu())
+    with torch.inference_mode():  # what the fitted style still lacks is measured anew
+        style = equalized((start + move).detach(), pieces.recording, pieces.f0, voice)
+    return replace(prompt, synthesizer_style=style.cpu().clone())
 
 
 class _Pieces:
@@ -94,6 +97,7 @@ class _Pieces:
         self.log_f0 = torch.from_numpy(np.log(f0 + 1)).float().to(voice.device)[None, None]
         self.wav = torch.from_numpy(target.astype(np.float32)).to(voice.device)[None]
         self.frames, self.hop = frames, hop
+        self.recording, self.f0 = target[None].astype(np.float32), f0
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Features [B, C, n], log F0 [B, 1, 4n] and wave [B, n * hop] of random pieces; of a short recording, all of it."""

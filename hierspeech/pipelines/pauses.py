@@ -1,8 +1,17 @@
 """How spoken pieces of a text are joined: pauses by what stands between them, and fades so that joints do not click."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from hierspeech.pipelines.arguments import SPEEDS
 from speech.text.chunking import BORDERS
+
+if TYPE_CHECKING:
+    from hierspeech.pipelines.sentences import Sentence
 
 # Seconds at speed 1, besides the silence that pieces end with of themselves. "sentence" is that of every pause before
 # there were others; a model speaks the sentences within a piece without one.
@@ -21,6 +30,18 @@ def pause_samples(border: str, speed: float, sample_rate: int) -> int:
     if border not in PAUSE_SECONDS:
         raise ValueError(f"border {border!r}: expected one of {', '.join(BORDERS)}.")
     return int(PAUSE_SECONDS[border] / speed * sample_rate)
+
+
+def sentence_speed(speed: float, sentence: Sequence[int]) -> float:
+    """At which a sentence is spoken where `speed` is asked for: times that of its mark, within what the models can do."""
+    return min(max(speed * getattr(sentence, "speed", 1.0), SPEEDS[0]), SPEEDS[1])
+
+
+def pause_behind(sentence: Sentence, speed: float, sample_rate: int) -> int:
+    """Samples of silence behind a sentence spoken at `speed`: what a mark says, else what its border and speed ask for."""
+    if sentence.pause is not None:
+        return int(sentence.pause * sample_rate)
+    return pause_samples(sentence.border, speed, sample_rate)
 
 
 def join(pieces: list[np.ndarray], pauses: list[int], fade_samples: int, fade_ends: bool) -> np.ndarray:

@@ -18,6 +18,7 @@ from hierspeech.pipelines.arguments import DENOISE_RATIOS, SHARES, check_range
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.remote import fetch, is_url
 from hierspeech.pipelines.voice import Voice
+from hierspeech.synthesizer.encoders import F0_PER_FRAME
 from speech.audio import AudioError
 from speech.f0 import extract_f0
 from speech.spectrogram import MelSpectrogram
@@ -74,14 +75,16 @@ class VoicePrompt:
         recordings = voice.description.recordings
         wav, peak = prepare_reference(reference, voice.sample_rate, sample_rate, recordings)
         # Pitch is that of the recording itself: a denoiser that swallows a syllable would move it.
-        mean, std = pitch_range(extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings]))
+        f0 = extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings])
+        mean, std = pitch_range(f0)
         rows = [wav, clean(wav, voice)] if ratio > 0 else [wav]
         with torch.inference_mode():
             mel = MelSpectrogram(voice.audio)(torch.from_numpy(np.stack(rows))).to(
                 voice.device
             )  # [1 or 2, M, N]
             ttv_style = mix(voice.ttv.style_encoder(mel).float().cpu(), ratio)
-            synthesizer_style = mix(voice.synthesizer.style_encoder(mel).float().cpu(), ratio)
+            styles = equalized(voice.synthesizer.style_encoder(mel).float(), np.stack(rows), f0, voice)
+            synthesizer_style = mix(styles.cpu(), ratio)
         return cls(ttv_style.clone(), synthesizer_style.clone(), mean, std, prompt_tag(voice), peak)
 
     @classmethod
@@ -294,6 +297,20 @@ def clean(wav: np.ndarray, voice: Voice) -> np.ndarray:
 def mix(styles: torch.Tensor, ratio: float) -> torch.Tensor:
     """Styles of the recording and of its cleaned copy [2, C], or of the recording alone [1, C] -> their mixture [1, C]."""
     return styles if len(styles) == 1 else (1 - ratio) * styles[:1] + ratio * styles[1:]
+
+
+def equalized(styles: torch.Tensor, wavs: np.ndarray, f0: np.ndarray, voice: Voice) -> torch.Tensor:
+    """Styles [B, C] of recordings wavs [B, T] with one pitch f0 [F] in Hz -> with the tables of a synthesizer that wants them."""
+    synthesizer = voice.synthesizer
+    if synthesizer.config.equalizer is None:
+        return styles
+    frames = wavs.shape[1] // voice.audio.hop_length
+    log_f0 = torch.zeros(len(wavs), 1, F0_PER_FRAME * frames, device=voice.device)
+    known = f0[: log_f0.shape[-1]]
+    log_f0[:, 0, : len(known)] = torch.from_numpy(np.log1p(known)).to(voice.device)
+    heard = torch.from_numpy(wavs[:, : frames * voice.audio.hop_length]).to(voice.device)
+    semantic = voice.semantic_encoder(heard).float()
+    return synthesizer.with_table(styles, semantic, log_f0, heard)
 
 
 def pitch_range(f0: np.ndarray) -> tuple[float, float]:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.arguments import SPEEDS
 from hierspeech.pipelines.contours import Contour, move_pitch, moves_pitch
 from hierspeech.pipelines.options import DEFAULT_SHARE, SpeakingOptions
-from hierspeech.pipelines.pauses import pause_samples
+from hierspeech.pipelines.pauses import pause_behind, sentence_speed
 from hierspeech.pipelines.prompt import VoicePrompt
 from hierspeech.pipelines.sentences import Sentence
 from speech.text.marks import Mark, Marked, read_marks
@@ -32,7 +31,7 @@ class Delivery:
 
     def speed(self, sentence: Sequence[int]) -> float:
         """Of a sentence: the option's, times that of its mark, within what the models can do."""
-        return min(max(self.options.speed * getattr(sentence, "speed", 1.0), SPEEDS[0]), SPEEDS[1])
+        return sentence_speed(self.options.speed, sentence)
 
     def voice(self, sentence: Sequence[int]) -> VoicePrompt:
         """The prompt of a sentence.
@@ -53,9 +52,7 @@ class Delivery:
 
     def pause(self, sentence: Sentence, sample_rate: int) -> int:
         """Samples of silence behind a sentence: what a mark says, else what its border and speed ask for."""
-        if sentence.pause is not None:
-            return int(sentence.pause * sample_rate)
-        return pause_samples(sentence.border, self.speed(sentence), sample_rate)
+        return pause_behind(sentence, self.speed(sentence), sample_rate)
 
 
 def mark_text(text: str, mix: float | Sequence[float] | None) -> str | Marked:

@@ -13,15 +13,19 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from hierspeech.pipelines.command_line import Parser, run, say
 from speech.checkpoint import read_config
 from speech.new_folder import new_folder
+
+if TYPE_CHECKING:
+    from hierspeech.synthesizer.model import HierSpeech
 
 
 def publish(
@@ -38,6 +42,8 @@ def publish(
     noise_scale: float | None = None,
     voice: str | Path | None = None,
     question_rise: float | None = None,
+    equalizer: bool = False,
+    int8: Sequence[str] = (),
 ) -> None:
     """Write a voice folder of trained models, in float16; it appears whole or not at all.
 
@@ -53,6 +59,8 @@ def publish(
         voice: a voice (folder, shipped name or hub id) whose parts and settings are taken, as they are, where none is given
             here: what a fine-tuned part was trained from. Its prompts are not, since they fit that voice alone.
         question_rise: semitones at the end of English yes-no questions, 0 to 12; None is 0.
+        int8: names of folders given here (ttv, synthesizer, phonetic, denoiser, speechsr-48k ...) to store in 8 bits, not 16.
+        equalizer: give a synthesizer without one a phone equalizer (`hierspeech/synthesizer/equalizer.py`).
     Raises:
         ValueError: a model is missing or a recording cannot be read, the models do not fit each other, or `out` exists.
     """
@@ -77,10 +85,15 @@ def publish(
             description = vars(read_description(start))
             description["version"] += 1
 
-        def add(name: str, kind: Any, source: Path) -> None:
+        added: list[str] = []
+
+        def add(name: str, kind: Any, source: Path, change: Callable[[Any], Any] | None = None) -> None:
             model = kind.from_pretrained(source)
+            model = model if change is None else change(model)
             shutil.rmtree(folder / name, ignore_errors=True)
-            model.save_pretrained(folder / name, card=read_card(cards, name, source), dtype=torch.float16)
+            dtype = torch.int8 if name in int8 else torch.float16
+            model.save_pretrained(folder / name, card=read_card(cards, name, source), dtype=dtype)
+            added.append(name)
 
         if ttv is not None:
             description["ttv"] = "ttv"
@@ -90,7 +103,8 @@ def publish(
             add("phonetic", PhoneticEncoder, phonetic)
         if synthesizer is not None:
             description["synthesizer"] = "synthesizer"
-            add("synthesizer", HierSpeech, synthesizer)
+            encoder = folder / description["semantic_encoder"]
+            add("synthesizer", HierSpeech, synthesizer, lambda model: named_phones(model, encoder, equalizer))
         rate = read_config(HierSpeech, folder / description["synthesizer"]).audio.sample_rate
         rates: dict[str, str] = {}
         lower: dict[str, str] = {}
@@ -110,6 +124,10 @@ def publish(
         if denoiser is not None:
             description["denoiser"] = "denoiser"
             add("denoiser", Denoiser, denoiser)
+        if wrong := [name for name in int8 if name not in added]:
+            raise ValueError(
+                f"int8 {wrong[0]!r}: expected a part that is given here ({', '.join(added) or 'none'})."
+            )
         if card := read_card(cards, "voice"):
             (folder / "README.md").write_text(card, encoding="utf-8")
         settings = {
@@ -128,6 +146,26 @@ def publish(
         for name, recording in (prompts or {}).items():
             (folder / "prompts").mkdir(exist_ok=True)
             VoicePrompt.from_audio(recording, made).save(folder / "prompts" / f"{name}.safetensors")
+
+
+def named_phones(model: HierSpeech, encoder: Path, add: bool) -> HierSpeech:
+    """A synthesizer whose equalizer, if it has one or `add` says so, names phones as the phonetic encoder in `encoder` does."""
+    from hierspeech.synthesizer.equalizer import EqualizerConfig
+    from hierspeech.synthesizer.model import HierSpeech
+    from speech.checkpoint import folded_state_dict, load_folded
+    from speech.semantic.phonetic import PhoneticEncoder
+
+    if model.equalizer is None and not add:
+        return model
+    classifier = PhoneticEncoder.from_pretrained(encoder).classifier
+    if model.equalizer is None:
+        config = replace(model.config, equalizer=EqualizerConfig(phones=classifier.out_features))
+        weights, model = folded_state_dict(model), HierSpeech(config)
+        load_folded(
+            model, weights | {f"equalizer.{k}": v for k, v in model.equalizer.state_dict().items()}, ""
+        )
+    model.equalizer.name_by(classifier)
+    return model.eval()
 
 
 def read_card(cards: Path | None, name: str, source: Path | None = None) -> str | None:
@@ -165,6 +203,18 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         metavar="SEMITONES",
         help="at the end of English yes-no questions, for a text-to-vec that knows none (default: 0, or VOICE's)",
+    )
+    parser.add_argument(
+        "--int8",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="store this part in 8 bits, not 16: half the size, the same speed; may be given often",
+    )
+    parser.add_argument(
+        "--equalizer",
+        action="store_true",
+        help="give a synthesizer with an iSTFT generator a phone equalizer, which needs a phonetic encoder and no training",
     )
     parser.add_argument(
         "--prompt", action="append", default=[], metavar="NAME=WAV", help="a voice prompt to save"

@@ -201,7 +201,7 @@ class Voice:
         synthesizer = read_config(HierSpeech, self._path("synthesizer"))
         ttv = read_config(self._ttv_class(), self._path("ttv"))
         self.audio, self.semantic = synthesizer.audio, synthesizer.semantic
-        self.style_sizes = [ttv.style.out, synthesizer.style_config.out]  # of prompts
+        self.style_sizes = [ttv.style.out, synthesizer.style_size]  # of prompts
         for what in ("semantic", "audio"):
             ours, theirs = getattr(synthesizer, what), getattr(ttv, what)
             if ours != theirs:

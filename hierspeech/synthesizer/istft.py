@@ -62,9 +62,17 @@ class ISTFTGenerator(nn.Module):
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
 
     def forward(
-        self, z: Tensor, source: Tensor | None, style: Tensor, frame_mask: Tensor | None = None
+        self,
+        z: Tensor,
+        source: Tensor | None,
+        style: Tensor,
+        frame_mask: Tensor | None = None,
+        log_gain: Tensor | None = None,
     ) -> Tensor:
-        """z [B, latent, N], source [B, source_channels, N * rate], style [B, style_channels] -> wav [B, 1, T], 0 in padding."""
+        """z [B, latent, N], source [B, source_channels, N * rate], style [B, style_channels] -> wav [B, 1, T], 0 in padding.
+
+        `log_gain` [B, n_fft / 2 + 1, N] is added to the logarithm of the magnitudes.
+        """
         z = z.repeat_interleave(self.rate, -1)  # [B, latent, N * rate]
         mask = None if frame_mask is None else frame_mask.repeat_interleave(self.rate, 1)[:, None].to(z.dtype)
         x = self.latent_in(z if mask is None else z * mask) + self.style_in(style)[..., None]
@@ -74,6 +82,8 @@ class ISTFTGenerator(nn.Module):
         for block in self.blocks:
             x = block(x, mask, style)
         log_magnitude, angle = self.head(self.norm(x.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
+        if log_gain is not None:
+            log_magnitude = log_magnitude + log_gain.repeat_interleave(self.rate, -1)
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
         if mask is not None:
             magnitude = magnitude * mask

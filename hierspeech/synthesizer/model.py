@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from hierspeech.synthesizer.capturable import capturable_parts
 from hierspeech.synthesizer.detail import DetailConfig, DetailEncoder, DetailInputs
 from hierspeech.synthesizer.encoders import F0_PER_FRAME, SemanticEncoder, SemanticEncoderConfig
+from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer
 from hierspeech.synthesizer.generator import AMPGenerator, AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSource, HarmonicSourceConfig
 from hierspeech.synthesizer.istft import ISTFTGenerator, ISTFTGeneratorConfig
@@ -52,6 +54,7 @@ class HierSpeechConfig:
     amp: AMPGeneratorConfig | None = field(default_factory=AMPGeneratorConfig)
     istft: ISTFTGeneratorConfig | None = None
     detail: DetailConfig | None = None  # more of recorded speech than its semantic features; not published
+    equalizer: EqualizerConfig | None = None  # colours of phones behind the style's numbers; not published
     official_padding: bool = False  # let padding leak as in the published code, for comparisons only
 
     def __post_init__(self):
@@ -61,6 +64,8 @@ class HierSpeechConfig:
             raise ValueError("expected at most one of source and harmonic, got both")
         if self.amp is not None and self.source is None and self.harmonic is None:
             raise ValueError("the generator amp needs one of source and harmonic, got none")
+        if self.equalizer is not None and self.istft is None:
+            raise ValueError("the equalizer works on the spectrum of the generator istft, got amp")
         if (self.style is None) == (self.pooled_style is None):
             raise ValueError(
                 "expected exactly one of the style encoders style and pooled_style, got both or none"
@@ -79,6 +84,12 @@ class HierSpeechConfig:
     def style_config(self) -> StyleEncoderConfig | StylePoolingConfig:
         """The configuration of the style encoder in use."""
         return self.style or self.pooled_style
+
+    @property
+    def style_size(self) -> int:
+        """Numbers of a whole style vector: the style encoder's, then the equalizer's table."""
+        table = 0 if self.equalizer is None else self.equalizer.phones * self.equalizer.bands
+        return self.style_config.out + table
 
 
 @dataclass
@@ -110,6 +121,7 @@ class HierSpeech(nn.Module, Pretrained):
     Config = HierSpeechConfig
     addable_parts = {
         "detail": "detail_encoder",
+        "equalizer": "equalizer",
         "pooled_style.spectrum": "style_encoder.spectrum",
     }  # training may start from weights without them
 
@@ -146,6 +158,9 @@ class HierSpeech(nn.Module, Pretrained):
         self.detail_encoder = None
         if config.detail is not None:
             self.detail_encoder = DetailEncoder(config.detail, config.semantic.dim)
+        self.equalizer = None
+        if config.equalizer is not None:
+            self.equalizer = PhoneEqualizer(config.equalizer, config.semantic.dim, config.istft.n_fft)
         # Stored small and scaled up at use, so that an optimizer's step on it is as large as on other weights.
         self.null_style = nn.Parameter(torch.randn(1, style_channels) / math.sqrt(style_channels))
         self.captured: Captured | None = None  # set by speech/fast.py
@@ -191,10 +206,32 @@ class HierSpeech(nn.Module, Pretrained):
 
     def reconstruct(self, semantic: Tensor, log_f0: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
         """`infer` without noise, through which gradients flow; arguments as there -> what `decode` gives."""
-        mask = latent_mask(semantic, None)
-        z = self.encode_prior(semantic, log_f0, style).mean
-        z = self.flow_acoustic.inverse(self.flow_semantic.inverse(z, mask, style), mask, style)
-        return self.decode(z, style, log_f0)
+        mean = self.encode_prior(semantic, log_f0, style).mean
+        return self.decode(self._to_acoustic(mean, semantic, style, latent_mask(mean, None)), style, log_f0)
+
+    def with_table(self, style: Tensor, semantic: Tensor, log_f0: Tensor, wav: Tensor) -> Tensor:
+        """Styles [B, style.out] of recordings wav [B, hop_length * N] -> [B, style_size], with the tables of an equalizer.
+
+        semantic, log_f0: of the same recordings, as for `infer`, without details. Without an equalizer nothing is added.
+        """
+        style = self._numbers(style)
+        if self.equalizer is None:
+            return style
+        copy, _ = self.reconstruct(semantic, log_f0, style)
+        return torch.cat([style, self.equalizer.measure(semantic, wav, copy[:, 0]).to(style.dtype)], 1)
+
+    def _numbers(self, style: Tensor) -> Tensor:
+        """What the networks see of style vectors: all but the equalizer's table."""
+        return style[:, : self.config.style_config.out]
+
+    def _to_acoustic(self, z: Tensor, semantic: Tensor, style: Tensor, mask: Tensor) -> Tensor:
+        """Semantic latent -> acoustic latent, through both flows; behind it what the equalizer gives each band."""
+        numbers = self._numbers(style)
+        z = self.flow_acoustic.inverse(self.flow_semantic.inverse(z, mask, numbers), mask, numbers)
+        if style.shape[1] == numbers.shape[1]:  # no table: flat
+            return z
+        bands = self.equalizer(semantic, style[:, numbers.shape[1] :])
+        return torch.cat([z, (bands * mask).to(z.dtype)], 1)
 
     @torch.inference_mode()
     def infer(
@@ -212,7 +249,7 @@ class HierSpeech(nn.Module, Pretrained):
         Args:
             semantic: [B, semantic.dim, N].
             log_f0: [B, 1, 4N], log(F0 in Hz + 1), 0 = unvoiced.
-            style: [B, style.out], of `style_encoder`.
+            style: [B, style.out], of `style_encoder`; or [B, style_size], of `with_table`.
             frame_mask: [B, N] bool, True = valid; None if every frame is valid.
             noise_scale: standard deviation of the latent relative to the predicted one; 0 = deterministic.
             unconditional: give the source and the generator the null style; encoder and flows keep `style`.
@@ -226,7 +263,7 @@ class HierSpeech(nn.Module, Pretrained):
         """
         z = self.sample_latent(semantic, log_f0, style, frame_mask, noise_scale, generator)
         if unconditional:
-            style = self.unconditional_style(len(style))
+            z, style = z[:, : self.config.latent], self.unconditional_style(len(style))
         wav, _ = self.decode(z, style, log_f0, frame_mask)
         return wav
 
@@ -241,6 +278,8 @@ class HierSpeech(nn.Module, Pretrained):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """The first half of `infer`, arguments as there -> acoustic latent [B, latent, N]; `decode` is the other half.
+
+        For a style with a table, what the equalizer gives each band lies behind the latent, [B, latent + bands, N].
 
         Raises:
             ValueError: if the shapes do not fit together.
@@ -258,9 +297,7 @@ class HierSpeech(nn.Module, Pretrained):
             inputs = {"semantic": semantic, "log_f0": log_f0, "style": style, "frame_mask": frame_mask}
             return self.captured(self, "latent_of", **inputs, noise=noise)[0]
         prior = self.encode_prior(semantic, log_f0, style, frame_mask)
-        z = prior.sample(noise_scale, mask, generator)
-        z = self.flow_semantic.inverse(z, mask, style)
-        return self.flow_acoustic.inverse(z, mask, style)
+        return self._to_acoustic(prior.sample(noise_scale, mask, generator), semantic, style, mask)
 
     def latent_of(
         self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None, noise: Tensor
@@ -268,8 +305,7 @@ class HierSpeech(nn.Module, Pretrained):
         """`sample_latent` with noise [B, latent, N] that is there already (`gaussian.scaled_noise`)."""
         mask = latent_mask(semantic, frame_mask)
         z = self.encode_prior(semantic, log_f0, style, frame_mask).shift(noise, mask)
-        z = self.flow_semantic.inverse(z, mask, style)
-        return (self.flow_acoustic.inverse(z, mask, style),)
+        return (self._to_acoustic(z, semantic, style, mask),)
 
     def detailed(self, semantic: Tensor, wav: Tensor) -> Tensor:
         """Semantic features [B, C, N] of recordings wav [B, T] at 16 kHz -> the same with details, of a model that uses any."""
@@ -281,7 +317,7 @@ class HierSpeech(nn.Module, Pretrained):
         self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None = None
     ) -> DiagonalGaussian:
         """Semantic latent as synthesis knows it; shapes as in `infer` -> mean and log_std [B, latent, N]."""
-        return self.semantic_prior(semantic, log_f0, latent_mask(semantic, frame_mask), style)
+        return self.semantic_prior(semantic, log_f0, latent_mask(semantic, frame_mask), self._numbers(style))
 
     def encode_semantic_posterior(
         self, semantic: Tensor, log_f0: Tensor, style: Tensor, frame_mask: Tensor | None = None
@@ -301,8 +337,8 @@ class HierSpeech(nn.Module, Pretrained):
         """Acoustic latent -> wave.
 
         Args:
-            z: [B, latent, N], zero in padding.
-            style: [B, style.out], or `unconditional_style`.
+            z: [B, latent, N] or what `sample_latent` gave, zero in padding.
+            style: [B, style.out] or [B, style_size], or `unconditional_style`.
             log_f0: [B, 1, 4N].
             frame_mask: [B, N] bool, True = valid; None if every frame is valid.
 
@@ -322,7 +358,7 @@ class HierSpeech(nn.Module, Pretrained):
             return self.captured(
                 self, "excitation_of", z=z, style=style, log_f0=log_f0, frame_mask=frame_mask
             )
-        return self.source(z, style, log_f0, frame_mask)
+        return self.excitation_of(z, style, log_f0, frame_mask)
 
     def sound(
         self, z: Tensor, features: Tensor | None, style: Tensor, frame_mask: Tensor | None = None
@@ -331,35 +367,25 @@ class HierSpeech(nn.Module, Pretrained):
         if may_run_captured(self, z):
             inputs = {"z": z, "features": features, "style": style, "frame_mask": frame_mask}
             return self.captured(self, "sound_of", **inputs)[0]
-        return self.generator(z, features, style, frame_mask)
+        return self.sound_of(z, features, style, frame_mask)[0]
 
     def excitation_of(self, z: Tensor, style: Tensor, log_f0: Tensor, frame_mask: Tensor | None) -> tuple:
         """The source alone."""
-        return self.source(z, style, log_f0, frame_mask)
+        return self.source(z[:, : self.config.latent], self._numbers(style), log_f0, frame_mask)
 
     def sound_of(
         self, z: Tensor, features: Tensor | None, style: Tensor, frame_mask: Tensor | None
     ) -> tuple[Tensor]:
-        """The generator alone."""
-        return (self.generator(z, features, style, frame_mask),)
+        """The generator alone, with the equalizer's gains where the latent brings any."""
+        latent, numbers = self.config.latent, self._numbers(style)
+        if z.shape[1] == latent:
+            return (self.generator(z, features, numbers, frame_mask),)
+        log_gain = self.equalizer.log_gain(z[:, latent:])
+        return (self.generator(z[:, :latent], features, numbers, frame_mask, log_gain),)
 
     def capturable_parts(self) -> list[Part]:
         """What may run as CUDA graphs (speech/capture)."""
-        config, hop = self.config, self.config.audio.hop_length
-        if config.official_padding:  # padding would change what is beside it
-            return []
-        latent = {"semantic": 1, "log_f0": F0_PER_FRAME, "style": 0, "frame_mask": 1, "noise": 1}
-        modules = ("semantic_prior", "flow_semantic", "flow_acoustic")
-        parts = [Part("latent_of", latent, (1,), "frame_mask", modules=modules)]
-        rate = 0
-        if self.source is not None:
-            rate = hop // config.harmonic.hop_length if config.harmonic else F0_PER_FRAME
-            inputs = {"z": 1, "style": 0, "log_f0": F0_PER_FRAME, "frame_mask": 1}
-            parts.append(
-                Part("excitation_of", inputs, (rate, F0_PER_FRAME), "frame_mask", modules=("source",))
-            )
-        inputs = {"z": 1, "features": rate, "style": 0, "frame_mask": 1}
-        return [*parts, Part("sound_of", inputs, (hop,), "frame_mask", modules=("generator",))]
+        return capturable_parts(self.config)
 
     def unconditional_style(self, batch: int) -> Tensor:
         """The style that stands for "no style", [batch, style.out]."""

@@ -64,15 +64,15 @@ class PhoneticEncoder(nn.Module, Pretrained):
         wav: Tensor,
         lengths: Tensor | None = None,
         perturbation: PerturbationConfig | None = None,
-        classify: bool = False,
-    ) -> Tensor:
+        classify: bool | str = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Features of a batch of recordings.
 
         Args:
             wav: [B, T] at 16 kHz.
             lengths: valid samples [B]; None = all.
             perturbation: change speaker and channel of each utterance at random first (training).
-            classify: return phone logits [B, N, n_phones] instead of the features.
+            classify: return phone logits [B, N, n_phones] instead of the features; "both" returns features and logits.
         Returns: semantic [B, dim, N] with N = T // 320, 0 past each end
         """
         # silence after the end, so that an utterance looks the same alone as in a padded batch
@@ -82,6 +82,8 @@ class PhoneticEncoder(nn.Module, Pretrained):
         semantic = self.encode_mel(mel, None if lengths is None else lengths // 160)[
             ..., : wav.shape[-1] // 320
         ]
+        if classify == "both":
+            return semantic, self.classify(semantic)
         return self.classify(semantic) if classify else semantic
 
     def encode_mel(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -1,4 +1,9 @@
-"""Recipe of the phonetic encoder: name the phone of every 20 ms frame under speaker perturbation."""
+"""Recipe of the phonetic encoder: name the phone of every 20 ms frame under speaker perturbation.
+
+With a loss for "features" it also hears what text-to-vec would have said: the features that a trained text-to-vec predicts for the words
+and times of a recording (`predicted` in the pack), and, with `data.spoken`, those from which a voice spoke other texts. The
+features of recordings then stay in the space that text-to-vec and synthesizer know.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,12 @@ from speech.training import TrainConfig
 class DataConfig:
     pack: str  # folder made by prepare.py, aligned
     seconds: float = 3.0  # length of the random pieces
+    source_weights: dict[str, float] = field(
+        default_factory=dict
+    )  # how often recordings of a source are drawn
+    spoken: str | None = None  # pack of `python -m hierspeech.pipelines.spoken`: no phones, features only
+    spoken_share: float = 0.5  # of the examples that are taken from it
+    spoken_gain: float = 0.7  # ln of the largest change of its level, which is the same throughout
 
 
 @dataclass
@@ -46,6 +57,7 @@ class Recipe:
     ):
         self.data, self.recipe, self.train = data, recipe, train
         self.modules: dict[str, nn.Module] = {"encoder": PhoneticEncoder(model)}
+        self.dim = model.dim
         self.pack = Pack(data.pack)
         aligned = [i for i in range(len(self.pack)) if self.pack.length("phone_ids", i)]
         self.indices = [i for i in aligned if self.pack.utterances[i]["split"] == "train"]
@@ -53,15 +65,49 @@ class Recipe:
         if not self.indices:
             raise ValueError(f"{data.pack}: no aligned utterance to train on")
         self.samples = int(data.seconds * 50) * 320
+        self.matches = "features" in (losses or {}).get("encoder", {})
+        self.spoken = None if data.spoken is None else Pack(data.spoken)
+        if self.matches and not self.pack.has("predicted"):
+            raise ValueError(
+                f"{data.pack} has no 'predicted' features, which the loss features needs: prepare.py --predicted"
+            )
+        if self.spoken is not None and not self.matches:
+            raise ValueError("data.spoken has no phones: expected a weight for the loss features")
 
-    def example(self, place: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+    def example(self, place: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
+        """wav [T], labels [N] (-100 = unknown), features [N, dim] (NaN = unknown) and the number of valid samples."""
+        if self.spoken is not None and rng.random() < self.data.spoken_share:
+            return self._spoken_example(self.spoken, rng)
         index = self.indices[place]
-        frames = self.pack.length("wav", index) // 320
-        wanted = self.samples // 320
-        start = int(rng.integers(0, max(frames - wanted, 0) + 1))
-        wav, labels = self._piece(index, start, min(frames, start + wanted))
+        start, stop = self._place(self.pack, index, rng)
+        wav, labels = self._piece(index, start, stop)
         padding = self.samples - len(wav)
-        return F.pad(wav, (0, padding)), F.pad(labels, (0, padding // 320), value=-100), len(wav)
+        labels = F.pad(labels, (0, padding // 320), value=-100)
+        return F.pad(wav, (0, padding)), labels, self._features(self.pack, index, start, stop), len(wav)
+
+    def _spoken_example(self, pack: Pack, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
+        index = int(rng.integers(len(pack)))
+        start, stop = self._place(pack, index, rng)
+        gain = float(np.exp(rng.uniform(-1, 1) * self.data.spoken_gain))
+        wav = torch.from_numpy(
+            pack.read("wav", index, start * 320, stop * 320).astype(np.float32) * gain / 32768
+        )
+        labels = torch.full((self.samples // 320,), -100)
+        features = self._features(pack, index, start, stop)
+        return F.pad(wav, (0, self.samples - len(wav))), labels, features, len(wav)
+
+    def _place(self, pack: Pack, index: int, rng: np.random.Generator) -> tuple[int, int]:
+        """First and last frame of a random piece."""
+        frames, wanted = pack.length("wav", index) // 320, self.samples // 320
+        start = int(rng.integers(0, max(frames - wanted, 0) + 1))
+        return start, min(frames, start + wanted)
+
+    def _features(self, pack: Pack, index: int, start: int, stop: int) -> Tensor:
+        features = torch.full((self.samples // 320, self.dim), torch.nan)
+        if self.matches:
+            rows = torch.from_numpy(pack.read("predicted", index, start, stop).astype(np.float32))
+            features[: len(rows)] = rows
+        return features
 
     def _piece(self, index: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         wav = torch.from_numpy(
@@ -74,7 +120,7 @@ class Recipe:
         )
 
     def batches(self, start_step: int) -> Iterator:
-        weights = np.array([self.pack.length("wav", i) for i in self.indices], np.float64)
+        weights = np.array([self.pack.length("wav", i) * self._weight(i) for i in self.indices], np.float64)
         return step_batches(
             self.example,
             torch.utils.data.default_collate,
@@ -89,15 +135,26 @@ class Recipe:
         )
 
     def audio_seconds(self, batch) -> float:
-        return float(batch[2].sum()) / 16000
+        return float(batch[3].sum()) / 16000
 
-    def turns(self, batch: tuple[Tensor, Tensor, Tensor], step: int):
-        wav, labels, lengths = batch
-        logits = self.modules["encoder"](wav, lengths, self.recipe.perturbation, classify=True)
-        loss = F.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), label_smoothing=self.recipe.label_smoothing
+    def _weight(self, index: int) -> float:
+        source = self.pack.utterances[index]["source"]
+        return next((w for name, w in self.data.source_weights.items() if name in source), 1.0)
+
+    def turns(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], step: int):
+        wav, labels, features, lengths = batch
+        semantic, logits = self.modules["encoder"](wav, lengths, self.recipe.perturbation, classify="both")
+        # sums over what is known, since a batch may have no phones, or no features, at all
+        smoothing = self.recipe.label_smoothing
+        phones = F.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), label_smoothing=smoothing, reduction="sum"
         )
-        yield "encoder", {"phones": loss}
+        losses = {"phones": phones / (labels >= 0).sum().clamp(min=1)}
+        if self.matches:
+            known = ~features[..., :1].isnan()
+            error = torch.where(known, semantic.transpose(1, 2).float() - features.nan_to_num(), 0.0)
+            losses["features"] = error.square().sum() / (known.sum() * self.dim).clamp(min=1)
+        yield "encoder", losses
 
     def validate(self) -> dict[str, float]:
         """Share of frames, and of frames that are not silence, named right on the dev utterances."""

@@ -1,0 +1,116 @@
+"""Phone equalizer: a speaker's own colour of each phone, measured on the reference and given to what is spoken (ours, not the paper's).
+
+A style vector of some hundred numbers says what a voice is like on the whole; how this speaker colours an /s/ or an /i/ is lost in
+it. It can be measured: the reference is spoken again from its own features by the model, and what each band of the recording
+has more or less than that copy is averaged over the frames of each phone. As in speaker adaptation by maximum a posteriori (Gauvain
+and Lee 1994) a phone heard for few frames counts as little more than the mean of all of them. The differences then go onto the
+magnitudes of the generator's spectrum wherever those phones are spoken. There is nothing to train.
+
+Shapes: B batch, N frames at 50 Hz, P phones, K bands, F bins of the generator's STFT. A *table* is [B, P * K], ln of power, and
+stands behind the numbers of the style encoder in a style vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from speech.spectrogram import AudioConfig, MelSpectrogram, mel_filterbank, short_windows
+
+
+@dataclass
+class EqualizerConfig:
+    """What is measured, and how far it is trusted; frames of `audio` are averaged to 50 Hz."""
+
+    audio: AudioConfig = field(default_factory=short_windows)
+    gain: float = 16.0  # on the wave: puts the mel's floor (0.001) below weak consonants
+    bands: int = 40  # means of neighbouring mel bins
+    phones: int = 40  # classes of the semantic encoder's classifier; the first one, silence, is left as it is
+    sharpness: float = 1.4  # on the classifier's logits
+    prior_frames: float = 5.0  # a phone heard for that many frames is half way between the mean and its own
+    limit: float = 3.0  # ln of power, largest change
+
+    def __post_init__(self):
+        if self.bands < 1 or self.audio.n_mels % self.bands:
+            raise ValueError(
+                f"equalizer.bands must divide audio.n_mels {self.audio.n_mels}, got {self.bands}"
+            )
+        if self.phones < 2 or self.prior_frames <= 0:
+            raise ValueError(f"equalizer: expected phones of 2 or more and prior_frames above 0, got {self}")
+
+
+class PhoneEqualizer(nn.Module):
+    """Names the phones of frames, measures a table, and makes the gains of a table."""
+
+    def __init__(self, config: EqualizerConfig, semantic_dim: int, n_fft: int) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = MelSpectrogram(config.audio)
+        # the semantic encoder's classifier: a buffer, since no training moves it
+        self.register_buffer("weight", torch.zeros(config.phones, semantic_dim))
+        self.register_buffer("bias", torch.zeros(config.phones))
+        self.register_buffer("bins", _bins_of_bands(config, n_fft), persistent=False)  # [F, K]
+
+    @property
+    def table_size(self) -> int:
+        """Numbers of a table, P * K."""
+        return self.config.phones * self.config.bands
+
+    def name_by(self, classifier: nn.Linear) -> None:
+        """Takes the phones of the semantic encoder's classifier over."""
+        if classifier.weight.shape != self.weight.shape:
+            raise ValueError(
+                f"the classifier has weights {list(classifier.weight.shape)}, the equalizer expected {list(self.weight.shape)}"
+            )
+        with torch.no_grad():
+            self.weight.copy_(classifier.weight)
+            self.bias.copy_(classifier.bias)
+
+    def phones(self, semantic: Tensor) -> Tensor:
+        """semantic [B, C, N] -> share of each phone in each frame [B, P, N]."""
+        logits = torch.einsum("pc,bcn->bpn", self.weight, semantic.to(self.weight.dtype))
+        return (self.config.sharpness * (logits + self.bias[:, None]).float()).softmax(1)
+
+    def measure(self, semantic: Tensor, wav: Tensor, copy: Tensor) -> Tensor:
+        """The table of recordings wav [B, T] with features [B, C, N], which the model spoke as `copy` [B, T]."""
+        shares = self.phones(semantic)  # [B, P, N]
+        difference = (self._bands(wav) - self._bands(copy))[..., : shares.shape[-1]]  # [B, K, N]
+        shares = shares[..., : difference.shape[-1]]
+        sound = 1 - shares[:, :1]
+        mean = (difference * sound).sum(-1) / sound.sum(-1).clamp(min=1.0)  # [B, K]
+        sums = torch.einsum("bpn,bkn->bpk", shares, difference - mean[..., None])
+        table = mean[:, None] + sums / (shares.sum(-1, keepdim=True) + self.config.prior_frames)
+        table[:, 0] = 0
+        return table.flatten(1)
+
+    def forward(self, semantic: Tensor, table: Tensor) -> Tensor:
+        """Features [B, C, N] and tables [B, P * K] -> what each band gets [B, K, N], ln of power."""
+        return torch.einsum(
+            "bpn,bpk->bkn", self.phones(semantic), table.float().unflatten(1, (-1, self.config.bands))
+        )
+
+    def log_gain(self, bands: Tensor) -> Tensor:
+        """What each band gets [B, K, N] -> ln of the gain on magnitudes [B, F, N]."""
+        limit = self.config.limit
+        return torch.einsum("fk,bkn->bfn", self.bins, bands.float()).clamp(-limit, limit) / 2
+
+    def _bands(self, wav: Tensor) -> Tensor:
+        mel = self.mel(wav.float() * self.config.gain)
+        mel = mel[..., : mel.shape[-1] // 2 * 2]
+        return mel.unflatten(1, (self.config.bands, -1)).mean(2).unflatten(2, (-1, 2)).mean(3)
+
+
+def _bins_of_bands(config: EqualizerConfig, n_fft: int) -> Tensor:
+    """Weights of the bands in each bin of an STFT, [F, K], each row of sum 1."""
+    shape = AudioConfig(
+        sample_rate=config.audio.sample_rate, n_fft=n_fft, win_length=n_fft, n_mels=config.audio.n_mels,
+        f_min=config.audio.f_min, f_max=config.audio.f_max,
+    )  # fmt: skip
+    bins = mel_filterbank(shape).unflatten(1, (config.bands, -1)).sum(2)
+    total = bins.sum(1, keepdim=True)
+    # bins below the first triangle and above the last one belong to the band beside them
+    known = torch.nonzero(total[:, 0] > 1e-3)[:, 0]
+    nearest = torch.arange(len(bins)).clamp(int(known[0]), int(known[-1]))
+    return (bins / total.clamp(min=1e-3))[nearest]

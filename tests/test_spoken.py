@@ -1,0 +1,165 @@
+"""An encoder that learns what a voice itself says: the pack of spoken texts, and the loss that follows text-to-vec's features."""
+
+import numpy as np
+import pytest
+import torch
+from make_pack import make_pack
+from tiny_voice import SEMANTIC, build_voice
+
+import train
+from hierspeech.pipelines import spoken
+from speech.checkpoint import folded_state_dict
+from speech.packs import Pack
+from speech.semantic.phonetic import PhoneticEncoder
+from speech.training import seed_everything
+
+TEXTS = "The old clock stopped just before midnight.\n\nShe counted apples, and he counted pears.\n"
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spoken")
+    make_pack(folder / "pack", semantic_dim=SEMANTIC.dim, seconds=2.4)
+    build_voice(folder / "voice", "lite")
+    (folder / "texts.txt").write_text(TEXTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pack(workplace):
+    assert spoken.main(command(workplace, workplace / "spoken", "--hours=0.004")) == 0
+    return Pack(workplace / "spoken")
+
+
+def command(workplace, out, *more):
+    return [
+        str(workplace / "pack"),
+        str(workplace / "texts.txt"),
+        str(out),
+        f"--voice={workplace / 'voice'}",
+        *more,
+    ]
+
+
+def test_a_pack_holds_speech_and_the_features_it_was_spoken_from(pack):
+    seconds = sum(pack.length("wav", i) for i in range(len(pack))) / 16000
+    assert 0.004 * 3600 <= seconds < 0.004 * 3600 + 10 and len(pack) > 2
+    for index, utterance in enumerate(pack.utterances):
+        wav, features = pack.read("wav", index), pack.read("predicted", index)
+        assert (
+            len(wav) == 320 * len(features)
+            and features.shape[1] == SEMANTIC.dim
+            and features.dtype == np.float16
+        )
+        assert 500 < np.abs(wav.astype(float)).mean() < 8000  # levelled, as recordings are
+        assert utterance["split"] == "train" and utterance["source"] == "spoken"
+
+
+def test_equal_seeds_give_equal_packs_and_others_do_not(workplace, pack, tmp_path):
+    for seed, same in ((0, True), (1, False)):
+        assert spoken.main(command(workplace, tmp_path / str(seed), "--hours=0.002", f"--seed={seed}")) == 0
+        other = Pack(tmp_path / str(seed))
+        assert np.array_equal(other.read("predicted", 0), pack.read("predicted", 0)) == same
+
+
+@pytest.mark.parametrize(
+    ("texts", "more", "said"),
+    [
+        ("\n \n", [], "expected one sentence a line, got none"),
+        (TEXTS, ["--hours=0"], "hours 0: expected a number above 0"),
+        ("...\n", [], "a thousand texts in a row cannot be spoken"),
+        (None, [], "not a readable text"),
+    ],
+)
+def test_what_cannot_be_spoken_is_one_sentence_and_leaves_nothing(
+    workplace, tmp_path, capsys, texts, more, said
+):
+    if texts is not None:
+        (tmp_path / "texts.txt").write_text(texts)
+    arguments = command(workplace, tmp_path / "out", *more)
+    arguments[1] = str(tmp_path / "texts.txt")
+    assert spoken.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not list(tmp_path.glob("*out*"))
+
+
+def recipe_of(workplace, *more):
+    arguments = [
+        f"train.init={workplace / 'voice'}",
+        f"data.pack={workplace / 'pack'}",
+        f"data.spoken={workplace / 'spoken'}",
+        "data.seconds=0.6",
+        "train.batch_size=8",
+        "train.num_workers=0",
+        "recipe.perturbation.masks=0",
+        "recipe.perturbation.noise=0.0",
+        *more,
+    ]
+    _, cls, sections, losses, config = train.read("configs/lite/phonetic_match.yaml", arguments)
+    seed_everything(0)
+    return cls(sections.model, sections.data, sections.recipe, losses, config), config, losses
+
+
+def test_a_batch_mixes_recordings_with_what_the_voice_spoke(workplace, pack):
+    recipe, _, _ = recipe_of(workplace)
+    wav, labels, features, lengths = next(recipe.batches(0))
+    phones, known = (labels >= 0).any(1), ~features[..., 0].isnan()
+    assert 0 < phones.sum() < 8  # recordings know their phones, spoken texts do not
+    assert known.any(1).all()  # and both know features
+    assert torch.equal(known.sum(1), lengths // 320)
+    place = int((~phones).nonzero()[0])
+    rows = torch.cat(
+        [torch.from_numpy(pack.read("predicted", i).astype(np.float32)) for i in range(len(pack))]
+    )
+    piece = features[place][known[place]]
+    windows = rows.unfold(0, len(piece), 1).transpose(1, 2)
+    assert (windows == piece).all((1, 2)).any()  # they are a piece of the pack's
+
+
+def test_batches_without_phones_or_features_give_numbers(workplace, pack):
+    recipe, _, _ = recipe_of(workplace, "data.spoken_share=1.0")
+    batch = next(recipe.batches(0))
+    ((_, turn),) = recipe.turns(batch, 0)
+    assert float(turn["phones"].detach()) == 0 and float(turn["features"].detach()) > 0
+    nothing = (batch[0], batch[1], torch.full_like(batch[2], torch.nan), batch[3])
+    ((_, turn),) = recipe.turns(nothing, 0)
+    assert float(turn["features"].detach()) == 0
+
+
+def test_the_features_are_learnt_and_the_classifier_stays(workplace, pack, tmp_path):
+    recipe, _, _ = recipe_of(workplace)
+    batch = next(recipe.batches(0))
+    recipe.recipe.perturbation = None
+    optimizer = torch.optim.Adam(
+        [p for n, p in recipe.modules["encoder"].named_parameters() if "classifier" not in n], 1e-2
+    )
+    errors = []
+    for _ in range(40):
+        ((_, turn),) = recipe.turns(batch, 0)
+        errors.append(float(turn["features"].detach()))
+        optimizer.zero_grad()
+        turn["features"].backward()
+        optimizer.step()
+    assert errors[-1] < 0.8 * errors[0]
+    arguments = [
+        f"data.pack={workplace / 'pack'}", f"data.spoken={workplace / 'spoken'}", f"train.runs_folder={tmp_path}",
+        f"train.init={workplace / 'voice'}", "train.max_steps=2", "train.batch_size=2", "train.num_workers=0",
+        "data.seconds=0.6", "train.device=cpu", "train.save_every=2", "train.ema=0", "train.precision=fp32",
+    ]  # fmt: skip
+    assert train.main(["configs/lite/phonetic_match.yaml", *arguments]) == 0
+    trained = PhoneticEncoder.from_pretrained(tmp_path / "lite_phonetic_match/step_00000002")
+    before = folded_state_dict(PhoneticEncoder.from_pretrained(workplace / "voice/phonetic"))
+    changed = {k for k, v in folded_state_dict(trained).items() if not torch.equal(v, before[k])}
+    assert "stem.weight" in changed and not {"classifier.weight", "classifier.bias"} & changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("losses.encoder={phones: 1.0}", "data.spoken has no phones"),
+        ("data.spoken=nowhere", "nowhere: not a pack"),
+    ],
+)
+def test_what_does_not_fit_is_refused(workplace, change, said):
+    with pytest.raises(ValueError, match=said):
+        recipe_of(workplace, change)
