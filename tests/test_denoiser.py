@@ -45,14 +45,20 @@ class TestParity:
         values = golden("denoiser")
         wav = values["den.input"][None]
         magnitude, _ = published.analyse(wav * level_gain(wav)[:, None])
+        heads = (published.phase_decoder.real, published.phase_decoder.imaginary)
+        vector: list[torch.Tensor] = []
+        hooks = [head.register_forward_hook(lambda _, __, made: vector.append(made)) for head in heads]
         with torch.no_grad():
             out = published(magnitude, values["ours.input.phase"])
+        for hook in hooks:
+            hook.remove()
         assert relative_error(out.magnitude, values["den.mag"]) < 1e-5
-        # An angle is as exact as the vector is long that it is taken of, and some are a hundredth of the others.
+        # An angle is as exact as the vector is long that it is taken of, and some are a hundredth of the others: what counts is
+        # how far the vector's end is off, beside the mean length.
+        length = torch.hypot(*vector)[:, 0].transpose(1, 2)
         distance = (circle(out.phase) - circle(values["den.pha"])).abs()
-        # Processors differ in those few: with AVX2 alone the quantile is 4e-5.
         assert distance.median() < 1e-6
-        assert distance.flatten().quantile(0.999) < 1e-4 and distance.max() < 1e-3
+        assert (distance * length / length.mean()).max() < 2e-5
 
     def test_synthesis(self, published):
         values = golden("denoiser")
