@@ -57,7 +57,7 @@ def test_pocketsphinx_hears_the_lite_voice_and_noise_makes_it_worse(tmp_path):
     from hierspeech import TextToSpeech
 
     text = "The old clock on the kitchen wall stopped just before midnight."
-    speech = TextToSpeech.from_pretrained("lite", device="cpu")(text, seed=0)
+    speech = TextToSpeech.from_pretrained("lite", device="cpu")(text, "finn", seed=0)
     wav = speech.audio
     noise = np.random.default_rng(0).standard_normal(len(wav)).astype(np.float32)
     items = []
@@ -67,7 +67,7 @@ def test_pocketsphinx_hears_the_lite_voice_and_noise_makes_it_worse(tmp_path):
         items.append(Item(name, tmp_path / f"{name}.wav", text))
     rows = {row["id"]: row for row in evaluate(items, ["wer_sphinx"]).rows}
     clean, noise = (rows[name]["values"] for name in ("clean", "noise"))
-    assert clean["wer_sphinx"] < 60 < noise["wer_sphinx"]
+    assert clean["wer_sphinx"] < 40 < 60 < noise["wer_sphinx"]
     assert clean["cer_sphinx"] < noise["cer_sphinx"]
     heard = rows["clean"]["details"]["wer_sphinx"]["heard"]
     same = evaluate([Item("same", items[0].wav, heard)], ["wer_sphinx"])

@@ -246,7 +246,7 @@ def parts_of(voice: Voice) -> Iterator[Part]:
         axes = {"wav": batch | {1: "samples"}}
         made = ["semantic"] if synthesizer.detail_encoder is None else ["semantic", "plain"]
         yield Part("semantic_encoder", SemanticFeatures(model, synthesizer), {"wav": wav}, axes, made)
-    if synthesizer.equalizer is not None:
+    if synthesizer.equalizer is not None and (folder / description.semantic_encoder).is_dir():
         plain = torch.randn(2, synthesizer.config.semantic.dim, wav.shape[1] // voice.audio.hop_length)
         inputs = {"plain": plain, "wav": wav, "copy": 0.5 * wav}
         axes = {"plain": batch | {2: "frames"}, "wav": batch | {1: "samples"}, "copy": batch | {1: "samples"}}

@@ -136,8 +136,11 @@ class OnnxTextToSpeech:
         pitch = (float(voiced.mean()), float(voiced.std())) if known else NEUTRAL_PITCH
         styles = self.run("style", wav=wav[None])
         style = styles["synthesizer_style"]
+        (wanted,) = (x.shape[1] for x in self.session("synthesizer").get_inputs() if x.name == "style")
         if "equalizer" in self.export["parts"]:
             style = np.concatenate([style, self._table(style, wav, f0)], 1)
+        elif style.shape[1] < wanted:  # exported without the encoder that the table needs: a flat one
+            style = np.pad(style, ((0, 0), (0, wanted - style.shape[1])))
         return OnnxPrompt(styles["ttv_style"], style, pitch, peak)
 
     def _table(self, style: np.ndarray, wav: np.ndarray, f0: np.ndarray) -> np.ndarray:

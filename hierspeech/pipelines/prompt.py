@@ -304,6 +304,9 @@ def equalized(styles: torch.Tensor, wavs: np.ndarray, f0: np.ndarray, voice: Voi
     synthesizer = voice.synthesizer
     if synthesizer.config.equalizer is None:
         return styles
+    if not voice.hears:  # a voice whose encoder is gone still speaks, without colours
+        flat = synthesizer.config.style_size - styles.shape[1]
+        return torch.nn.functional.pad(styles, (0, flat))
     frames = wavs.shape[1] // voice.audio.hop_length
     log_f0 = torch.zeros(len(wavs), 1, F0_PER_FRAME * frames, device=voice.device)
     known = f0[: log_f0.shape[-1]]

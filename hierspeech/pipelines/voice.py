@@ -134,6 +134,11 @@ class Voice:
         """The encoder of recordings that the synthesizer was trained on; only voice conversion needs it."""
         return self._part("semantic_encoder", self._load_semantic_encoder)
 
+    @property
+    def hears(self) -> bool:
+        """Whether the folder has the semantic encoder."""
+        return self._path("semantic_encoder").is_dir()
+
     def speechsr(self, sample_rate: int) -> torch.nn.Module | None:
         """The super-resolution model to that output rate in Hz, or None where the voice has none."""
         name = self.description.speechsr.get(str(sample_rate))
@@ -213,7 +218,7 @@ class Voice:
         from speech.semantic.encoder import load_encoder
 
         folder = self._path("semantic_encoder")
-        if not folder.is_dir():  # never fetched behind the user's back: what a voice uses lies in its folder
+        if not self.hears:  # never fetched behind the user's back: what a voice uses lies in its folder
             raise ValueError(
                 f"{self.folder} has no semantic encoder, which voice conversion needs: "
                 f"`python -m hierspeech.official encoder {self.folder} facebook/mms-300m` "
