@@ -16,6 +16,7 @@ from hierspeech.pipelines.push import check_complete
 from hierspeech.synthesizer.model import HierSpeech
 from speech.audio import save_audio
 from speech.checkpoint import folded_state_dict
+from speech.semantic.phonetic import PhoneticEncoder
 from speechsr import ISTFTSpeechSR, ISTFTSpeechSRConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,6 +82,15 @@ def test_an_equalizer_is_added_without_training(runs, tmp_path, capsys):
         torch.testing.assert_close(added[name], weight, atol=1e-5, rtol=1e-3)
     saved = VoicePrompt.load(out / "prompts" / "someone.safetensors").synthesizer_style
     assert saved.shape[1] == voice.synthesizer.config.style_size > 6 and saved[:, 6:].any()
+    # an encoder of its own for a voice that has an equalizer: its phones are that encoder's from then on
+    encoder = PhoneticEncoder.from_pretrained(runs / "phonetic")
+    torch.nn.init.ones_(encoder.classifier.weight)
+    encoder.save_pretrained(tmp_path / "other")
+    again = tmp_path / "again"
+    assert main([str(again), f"--voice={out}", f"--phonetic={tmp_path / 'other'}"]) == 0, (
+        capsys.readouterr().err
+    )
+    assert bool((load_voice(again, "cpu").synthesizer.equalizer.weight == 1).all())
     without = tmp_path / "without"
     assert main(arguments(runs, without, *more)) == 0, capsys.readouterr().err
     assert load_voice(without, "cpu").synthesizer.equalizer is None

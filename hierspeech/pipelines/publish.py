@@ -105,6 +105,12 @@ def publish(
             description["synthesizer"] = "synthesizer"
             encoder = folder / description["semantic_encoder"]
             add("synthesizer", HierSpeech, synthesizer, lambda model: named_phones(model, encoder, equalizer))
+        elif (
+            equalizer or phonetic is not None
+        ):  # the voice's own one, which then names phones as the encoder given here
+            name, encoder = description["synthesizer"], folder / description["semantic_encoder"]
+            if equalizer or read_config(HierSpeech, folder / name).equalizer is not None:
+                add(name, HierSpeech, start / name, lambda model: named_phones(model, encoder, equalizer))
         rate = read_config(HierSpeech, folder / description["synthesizer"]).audio.sample_rate
         rates: dict[str, str] = {}
         lower: dict[str, str] = {}
