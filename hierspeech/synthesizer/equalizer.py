@@ -53,11 +53,6 @@ class PhoneEqualizer(nn.Module):
         self.register_buffer("bias", torch.zeros(config.phones))
         self.register_buffer("bins", _bins_of_bands(config, n_fft), persistent=False)  # [F, K]
 
-    @property
-    def table_size(self) -> int:
-        """Numbers of a table, P * K."""
-        return self.config.phones * self.config.bands
-
     def name_by(self, classifier: nn.Linear) -> None:
         """Takes the phones of the semantic encoder's classifier over."""
         if classifier.weight.shape != self.weight.shape:
