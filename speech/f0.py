@@ -19,6 +19,8 @@ SILENCE_FLOOR = 1e-4  # RMS re full scale under which nothing is voiced
 OCTAVE_COST = 0.01  # per octave below f0_max: of equal peaks the highest pitch wins
 JUMP_COST = 0.7  # per octave between neighbouring frames
 VOICING_COST = 0.4  # per change between voiced and unvoiced
+USUAL_DEVIATIONS = 3.0  # robust standard deviations from the median that a voice may go ...
+USUAL_REACH = 0.5  # ... and ln of Hz that it may go in any case
 BLOCK_FRAMES = 1000  # frames worked on at once, which bounds memory
 
 
@@ -58,6 +60,19 @@ def extract_f0(
     path = _best_path(np.concatenate([strength, unvoiced[:, None]], axis=1).astype(np.float32), f0)
     track = np.concatenate([f0, np.zeros((len(f0), 1), np.float32)], axis=1)[np.arange(len(f0)), path]
     return np.where(track > 0, track.clip(f0_min, f0_max), 0.0).astype(np.float32)
+
+
+def pitch_statistics(f0: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of ln F0 over the usual voiced frames of f0 [F] in Hz, at least one of them voiced.
+
+    Frames far from the median are creaks, noise, and octaves that the tracker mistook. Where they are a sixth of all, they double
+    the deviation and move the mean by semitones.
+    """
+    log_f0 = np.log(f0[f0 > 0].astype(np.float64))
+    distance = np.abs(log_f0 - np.median(log_f0))
+    robust_deviation = 1.4826 * float(np.median(distance))
+    usual = log_f0[distance <= max(USUAL_REACH, USUAL_DEVIATIONS * robust_deviation)]
+    return float(usual.mean()), float(usual.std())
 
 
 def _candidates(wav: np.ndarray, f0_min: float, f0_max: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -28,6 +28,7 @@ def runs(tmp_path_factory):
     """A folder of trained models, and a recording."""
     folder = build_voice(tmp_path_factory.mktemp("runs"), "lite", speechsr=True, denoiser=True)
     save_audio(folder / "someone.wav", recording(), 16000)
+    save_audio(folder / "other.wav", recording(f0=200.0), 16000)
     return folder
 
 
@@ -43,13 +44,15 @@ def test_a_whole_voice(runs, tmp_path, capsys):
         f"--denoiser={runs / 'denoiser'}",
         f"--cards={CARDS}",
         f"--prompt=someone={runs / 'someone.wav'}",
+        f"--prompt=both={runs / 'someone.wav'}",
+        f"--prompt=both={runs / 'other.wav'}",
     ]
     assert main(arguments(runs, out, *more, "--version=3", "--question-rise=7")) == 0, capsys.readouterr().err
     assert "infer.py --voice" in capsys.readouterr().out
 
     description = json.loads((out / "voice.json").read_text())
     assert description["name"] == "published" and description["version"] == 3
-    assert description["question_rise"] == 7
+    assert description["question_rise"] == 7 and description["prompts"] == ["someone", "both"]
     assert description["speechsr"] == {"24000": "speechsr-24k", "48000": "speechsr-48k"}
     check_complete(out)  # every part, the saved prompt and the card that the hub wants
     assert (out / "README.md").read_text() == (CARDS / "voice.md").read_text()
@@ -60,6 +63,10 @@ def test_a_whole_voice(runs, tmp_path, capsys):
 
     assert TextToSpeech.from_pretrained(out)("Hello.", output_sample_rate=48000).sample_rate == 48000
     assert VoiceConversion.from_pretrained(out)(recording(), "someone").seconds == 2.0
+    voice, both = load_voice(out, "cpu"), VoicePrompt.load(out / "prompts" / "both.safetensors")
+    heard = [VoicePrompt.from_audio(runs / name, voice) for name in ("someone.wav", "other.wav")]
+    assert both.log_f0_mean == pytest.approx(VoicePrompt.average(heard).log_f0_mean)
+    torch.testing.assert_close(both.synthesizer_style, VoicePrompt.average(heard).synthesizer_style)
     assert Denoising.from_pretrained(out)(recording()).seconds == 2.0
 
 

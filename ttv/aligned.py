@@ -26,6 +26,7 @@ from speech.text.phones import PhoneTokenizer
 from ttv.languages import LanguageEmbedding, check_languages, embed_languages
 from ttv.output import GRAPH_IDS, TTVOutput, column
 
+CONTOUR_RANGE = (-3.5, 3.5)  # deviations from its mean that a voice's pitch is taught and spoken within
 MIN_FRAMES = 1.0  # a sound lasts at least one frame; a boundary between words may last none
 
 
@@ -167,7 +168,7 @@ class AlignedTTV(nn.Module, Pretrained):
         frame_mask = lengths_to_mask(frames)
         x = self._lay_out(encoded, ends, frame_mask)
         semantic, contour, voiced = run(self, "frames_of", x=x, style=style, frame_mask=frame_mask)
-        log_f0 = pitch[:, :1] + pitch[:, 1:] * self.config.pitch_range * contour.float().clamp(-3.5, 3.5)
+        log_f0 = pitch[:, :1] + pitch[:, 1:] * self.config.pitch_range * contour.float().clamp(*CONTOUR_RANGE)
         log_f0 = torch.log1p(log_f0.exp().clamp(40.0, 1100.0))
         on = (voiced.float().sigmoid() > self.config.voiced_threshold) & frame_mask.repeat_interleave(4, 1)
         rounded = torch.diff(ends.round(), dim=1, prepend=ends.new_zeros(len(ends), 1)).long()

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speech.data import step_batches
+from speech.f0 import pitch_statistics
 from speech.losses import masked_l1
 from speech.masks import lengths_to_mask
 from speech.packs import Pack, SpeakerIndex
@@ -20,7 +21,7 @@ from speech.text.phones import WORD, PhoneTokenizer
 from speech.training import TrainConfig
 from speech.turns import move
 from ttv import pictures
-from ttv.aligned import AlignedTTV, AlignedTTVConfig, Prediction
+from ttv.aligned import CONTOUR_RANGE, AlignedTTV, AlignedTTVConfig, Prediction
 from ttv.balance import balance
 from ttv.listening import Speak, add_speech
 from ttv.transcripts import aligned_language_ids
@@ -114,8 +115,8 @@ class Recipe:
         voiced = f0 > 0
         contour = np.zeros_like(f0)
         if voiced.sum() >= MIN_VOICED:
-            log_f0 = np.log(f0[voiced])
-            contour[voiced] = (log_f0 - log_f0.mean()) / max(float(log_f0.std()), 0.03)
+            mean, deviation = pitch_statistics(f0)
+            contour[voiced] = ((np.log(f0[voiced]) - mean) / max(deviation, 0.03)).clip(*CONTOUR_RANGE)
         pitch = np.zeros((2, (high - low) * 4), np.float32)
         piece = slice(low * 4, high * 4)
         pitch[0, : len(contour[piece])], pitch[1, : len(contour[piece])] = contour[piece], voiced[piece]
@@ -239,11 +240,10 @@ class Recipe:
     def _add_speech(self, writer, step: int, batch: Batch) -> None:
         model = getattr(self.modules["ttv"], "module", self.modules["ttv"])
         prompt = self.mel(batch.prompt)
-        f0 = torch.from_numpy(self.pack.read("f0", self.dev[0]).astype(np.float32)).to(prompt.device)
-        log_f0 = f0[f0 > 0].log()
-        if len(log_f0) < MIN_VOICED:  # a whisper: nothing says how high the voice is
+        f0 = self.pack.read("f0", self.dev[0]).astype(np.float32)
+        if (f0 > 0).sum() < MIN_VOICED:  # a whisper: nothing says how high the voice is
             return
-        pitch = torch.stack([log_f0.mean(), log_f0.std()])
+        pitch = torch.tensor(pitch_statistics(f0), device=prompt.device)
         recorded = torch.where(
             batch.voiced > 0.5, torch.log1p((pitch[0] + pitch[1] * batch.contour).exp()), 0.0
         )

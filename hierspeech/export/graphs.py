@@ -106,7 +106,6 @@ def describe(voice: Voice) -> dict[str, Any]:
         "languages": list(config.languages),
         "prompt_tag": prompt.prompt_tag(voice),
         "f0_max_hz": prompt.F0_MAX_HZ[voice.description.recordings],
-        "min_voiced_frames": prompt.MIN_VOICED_FRAMES,
         "chunk_samples": output.CHUNK_SAMPLES,
         "context_samples": output.CONTEXT_SAMPLES,
         "rms_db": output.RMS_DB,

@@ -20,6 +20,7 @@ from hierspeech.pipelines.pauses import join, pause_behind, sentence_speed
 from hierspeech.pipelines.questions import question_rise
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.sentences import FADE_SECONDS, NEUTRAL_PITCH, Sentence, TextReader
+from hierspeech.pipelines.voice_pitch import pitch_range
 from speech.audio import resample, set_loudness
 from speech.f0 import extract_f0
 from speech.text.tokenizer import get_tokenizer
@@ -131,9 +132,8 @@ class OnnxTextToSpeech:
             return self._read_prompt(path)
         wav, peak = prepare_reference(reference, self.sample_rate, sample_rate, self.voice["recordings"])
         f0 = extract_f0(wav, self.sample_rate, f0_max=self.export["f0_max_hz"])
-        voiced = np.log(f0[f0 > 0].astype(np.float64))
-        known = len(voiced) >= self.export["min_voiced_frames"]
-        pitch = (float(voiced.mean()), float(voiced.std())) if known else NEUTRAL_PITCH
+        pitch = pitch_range(f0, self.voice["recordings"])
+        pitch = pitch if pitch[0] > 0 else NEUTRAL_PITCH  # a whisper
         styles = self.run("style", wav=wav[None])
         style = styles["synthesizer_style"]
         (wanted,) = (x.shape[1] for x in self.session("synthesizer").get_inputs() if x.name == "style")

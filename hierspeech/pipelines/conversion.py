@@ -14,10 +14,11 @@ from torch import Tensor
 from hierspeech.pipelines.arguments import NOISE_SCALES, check_range, make_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
 from hierspeech.pipelines.pipeline import Pipeline
-from hierspeech.pipelines.prompt import F0_MAX_HZ, Reference, VoicePrompt, as_prompt, pitch_range
+from hierspeech.pipelines.prompt import F0_MAX_HZ, Reference, VoicePrompt, as_prompt
 from hierspeech.pipelines.recording import prepare_source
 from hierspeech.pipelines.source_reader import SourceReader
 from hierspeech.pipelines.streaming import StreamPiece, speak_pieces
+from hierspeech.pipelines.voice_pitch import pitch_range
 from speech.audio import block_power
 from speech.f0 import extract_f0
 from speech.semantic.encoder import PUBLISHED_UNIT
@@ -76,7 +77,7 @@ class VoiceConversion(Pipeline):
         generator = make_generator(seed)
         # The published pipeline measures the pitch of the padded source, and super-resolution sees what the padding became.
         published = description.recordings == "as_recorded"
-        source_range = pitch_range(self._f0(pad(wav) if published else wav))
+        source_range = pitch_range(self._f0(pad(wav) if published else wav), description.recordings)
         bounds = piece_bounds(wav, voice.sample_rate)
         pieces = []
         for done, (start, stop) in enumerate(bounds, 1):
@@ -151,7 +152,7 @@ class VoiceConversion(Pipeline):
         style = prompt.synthesizer_style.to(voice.device)
         published = voice.description.recordings == "as_recorded"
         start = reader.peek(int(RANGE_SECONDS * rate))
-        source_range = pitch_range(self._f0(pad(start) if published else start))
+        source_range = pitch_range(self._f0(pad(start) if published else start), voice.description.recordings)
         lengths = iter(STREAM_PIECE_SECONDS)
         while True:
             seconds = next(lengths, PIECE_SECONDS)

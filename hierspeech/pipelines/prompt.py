@@ -18,6 +18,7 @@ from hierspeech.pipelines.arguments import DENOISE_RATIOS, SHARES, check_range
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.remote import fetch, is_url
 from hierspeech.pipelines.voice import Voice
+from hierspeech.pipelines.voice_pitch import pitch_range
 from hierspeech.synthesizer.encoders import F0_PER_FRAME
 from speech.audio import AudioError
 from speech.f0 import extract_f0
@@ -26,7 +27,6 @@ from speech.spectrogram import MelSpectrogram
 # How far up a pitch is searched, by the voice's `recordings`: above the range of reading voices, since children and
 # lively speech convert too; the published pipeline searches higher still.
 F0_MAX_HZ = {"levelled": 500.0, "as_recorded": 1100.0}
-MIN_VOICED_FRAMES = 10  # fewer (50 ms) say nothing of the pitch of a voice
 DENOISER_UNIT = (
     1600  # samples; the published pipeline pads to a whole number of frames of mel and of denoiser
 )
@@ -76,7 +76,7 @@ class VoicePrompt:
         wav, peak = prepare_reference(reference, voice.sample_rate, sample_rate, recordings)
         # Pitch is that of the recording itself: a denoiser that swallows a syllable would move it.
         f0 = extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings])
-        mean, std = pitch_range(f0)
+        mean, std = pitch_range(f0, recordings)
         rows = [wav, clean(wav, voice)] if ratio > 0 else [wav]
         with torch.inference_mode():
             mel = MelSpectrogram(voice.audio)(torch.from_numpy(np.stack(rows))).to(
@@ -314,12 +314,3 @@ def equalized(styles: torch.Tensor, wavs: np.ndarray, f0: np.ndarray, voice: Voi
     heard = torch.from_numpy(wavs[:, : frames * voice.audio.hop_length]).to(voice.device)
     semantic = voice.semantic_encoder(heard).float()
     return synthesizer.with_table(styles, semantic, log_f0, heard)
-
-
-def pitch_range(f0: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of ln F0 over the voiced frames of f0 [F] in Hz; (0, 0) if there are too few."""
-    voiced = f0[f0 > 0]
-    if len(voiced) < MIN_VOICED_FRAMES:
-        return 0.0, 0.0
-    log_f0 = np.log(voiced.astype(np.float64))
-    return float(log_f0.mean()), float(log_f0.std())

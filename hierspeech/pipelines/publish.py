@@ -36,7 +36,7 @@ def publish(
     speechsr: list[Path] | None = None,
     denoiser: Path | None = None,
     cards: Path | None = None,
-    prompts: Mapping[str, Path] | None = None,
+    prompts: Mapping[str, Path | Sequence[Path]] | None = None,
     version: int | None = None,
     language: str | None = None,
     noise_scale: float | None = None,
@@ -52,7 +52,8 @@ def publish(
         ttv, synthesizer, phonetic, denoiser: folders of trained models.
         speechsr: the same, one for each output rate.
         cards: folder with the model cards, `NAME.md` for each part and `voice.md` for the whole.
-        prompts: name -> recording, listened to once and kept; the first one is the voice's default reference.
+        prompts: name -> recording, or recordings of one speaker to average, listened to once and kept; the first one is the
+            voice's default reference.
         version: counts trainings, so that prompts saved with one are refused by the next; None is 1.
         language: of the voice; None is en-us.
         noise_scale: the voice's default; None is 0.
@@ -149,9 +150,11 @@ def publish(
         if (folder / made.description.semantic_encoder).is_dir():
             _ = made.semantic_encoder
         _ = made.ttv, made.denoiser  # the parts that nothing else has looked at yet
-        for name, recording in (prompts or {}).items():
+        for name, given_as in (prompts or {}).items():
             (folder / "prompts").mkdir(exist_ok=True)
-            VoicePrompt.from_audio(recording, made).save(folder / "prompts" / f"{name}.safetensors")
+            recordings = [given_as] if isinstance(given_as, Path) else given_as
+            heard = [VoicePrompt.from_audio(recording, made) for recording in recordings]
+            VoicePrompt.average(heard).save(folder / "prompts" / f"{name}.safetensors")
 
 
 def named_phones(model: HierSpeech, encoder: Path, add: bool) -> HierSpeech:
@@ -223,7 +226,11 @@ def main(argv: list[str] | None = None) -> int:
         help="give a synthesizer with an iSTFT generator a phone equalizer, which needs a phonetic encoder and no training",
     )
     parser.add_argument(
-        "--prompt", action="append", default=[], metavar="NAME=WAV", help="a voice prompt to save"
+        "--prompt",
+        action="append",
+        default=[],
+        metavar="NAME=WAV",
+        help="a voice prompt to save; given often with one NAME, the average of those recordings",
     )
     return run(parser, work, argv)
 
@@ -231,12 +238,12 @@ def main(argv: list[str] | None = None) -> int:
 def work(arguments: argparse.Namespace) -> None:
     """Publishes as the arguments say."""
     values = dict(vars(arguments))
-    prompts = {}
+    prompts: dict[str, list[Path]] = {}
     for pair in values.pop("prompt"):
         name, equals, recording = pair.partition("=")
         if not name or not equals or not recording:
             raise ValueError(f"prompt {pair!r}: expected NAME=WAV.")
-        prompts[name] = Path(recording)
+        prompts.setdefault(name, []).append(Path(recording))
     publish(**values, prompts=prompts)
     say(f"{arguments.out}: try it with `python infer.py --voice {arguments.out} --text Hello`")
 

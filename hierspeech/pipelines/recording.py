@@ -1,7 +1,7 @@
 """Recordings of users, references and sources alike: read, checked, and made like those that the voice's models know.
 
-A voice's `recordings` says how. "levelled" is our own training's way: the mean of the channels, soxr, one loudness, and
-of references the silence around the sound cut away. "as_recorded" is the published pipelines' (spec 8.1, 8.2): their
+A voice's `recordings` says how. "levelled" is our own training's way: the mean of the channels, no mains hum, soxr, one
+loudness, and of references the silence around the sound cut away. "as_recorded" is the published pipelines' (spec 8.1, 8.2): their
 resampler and nothing else, and of references the first channel.
 
 Shapes: T samples.
@@ -12,6 +12,7 @@ import os
 import numpy as np
 
 from speech.audio import AudioError, load_audio, read_note, resample, set_loudness, trim_silence
+from speech.hum import remove_hum
 from speech.resampling import resample_kaiser
 
 MIN_SECONDS = (
@@ -56,6 +57,7 @@ def prepare_reference(
     else:
         wav, rate, name = read_recording(reference, own_rate, READ_SECONDS)
         check_recording(wav, rate, name, MIN_SECONDS)
+        wav = remove_hum(wav, rate)
         wav = trim_silence(wav, rate, floor_db=FLOOR_DB, margin_ms=MARGIN_MS)[: int(MAX_SECONDS * rate)]
     wav = resample_recording(wav, rate, sample_rate, recordings)
     return level_recording(wav, recordings), float(np.abs(wav).max())
@@ -79,6 +81,8 @@ def prepare_source(
         raise AudioError(f"{name}: the source is longer than {max_seconds / 60:g} minutes.")
     check_recording(wav, rate, name, min_seconds)
     wav = resample_recording(wav, rate, sample_rate, recordings)
+    if recordings == "levelled":
+        wav = remove_hum(wav, sample_rate)
     return level_recording(wav, recordings)
 
 

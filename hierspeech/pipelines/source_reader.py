@@ -1,6 +1,7 @@
 """The source of a streamed conversion, read as it is needed: a file block by block, however long it is.
 
-The same steps as `recording.prepare_source`, but for what would need the whole: the level is taken from the first ten seconds.
+The same steps as `recording.prepare_source`, but for what would need the whole: level and mains hum are measured in the
+first ten seconds.
 Shapes: T samples.
 """
 
@@ -18,8 +19,9 @@ from hierspeech.pipelines.recording import (
 )
 from hierspeech.pipelines.streaming import Lookahead
 from speech.audio import AudioError, load_audio, read_length
+from speech.hum import HumRemover, find_hum, remove_hum
 
-BLOCK_SECONDS = 10  # read at once, and what the level is taken from
+BLOCK_SECONDS = 10  # read at once, and what level and hum are taken from
 
 
 class SourceReader:
@@ -58,14 +60,17 @@ class SourceReader:
         self._blocks = Lookahead(self._read(source))
         start = self._find_sound(min_seconds)
         probe = self._resample(start)
-        self._wav = level_recording(probe, recordings)
-        highest = int(np.abs(probe).argmax())
-        self._gain = np.float32(self._wav[highest] / probe[highest])
+        lines = find_hum(probe, sample_rate) if recordings == "levelled" else []
+        self._hum = HumRemover(sample_rate, lines)
+        clean = remove_hum(probe, sample_rate, lines)
+        highest = int(np.abs(clean).argmax())
+        self._gain = np.float32(level_recording(clean, recordings)[highest] / clean[highest])
+        self._wav = self._prepare(probe)
 
     def peek(self, samples: int) -> np.ndarray:
         """The next `samples` [T] without taking them; fewer only where the source ends."""
         while len(self._wav) < samples and self._blocks.more():
-            self._wav = np.concatenate([self._wav, self._resample(next(self._blocks)) * self._gain])
+            self._wav = np.concatenate([self._wav, self._prepare(self._resample(next(self._blocks)))])
         return self._wav[:samples]
 
     def take(self, samples: int) -> np.ndarray:
@@ -99,6 +104,9 @@ class SourceReader:
                 block = load_audio(source, max_seconds=BLOCK_SECONDS, start_seconds=start / self.rate)[0]
             yield block
             start += size
+
+    def _prepare(self, wav: np.ndarray) -> np.ndarray:
+        return self._hum.push(wav, last=not self._blocks.more()) * self._gain
 
     def _resample(self, wav: np.ndarray) -> np.ndarray:
         if self._resampler is None:

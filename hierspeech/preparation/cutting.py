@@ -1,4 +1,4 @@
-"""The audio stage: a recording is read, resampled, cut into pieces where it is long, trimmed and brought to one loudness.
+"""The audio stage: a recording is read, resampled, freed of mains hum, cut into pieces where it is long, trimmed and brought to one loudness.
 
 pieces_of(recording, settings) -> the utterances it makes with their arrays, and what was dropped
 """
@@ -14,6 +14,7 @@ from hierspeech.preparation.records import Dropped
 from hierspeech.preparation.stages import SAMPLE_RATE, Arrays, aligner, once, phonemes_of
 from hierspeech.preparation.voice_activity import block_levels, find_pauses
 from speech.audio import AudioError, load_audio, set_loudness, trim_silence
+from speech.hum import remove_hum
 
 MARGIN_MS = 200.0
 STRETCH_SECONDS = 1200.0  # recordings without text are read this much at a time, however long they are
@@ -115,7 +116,7 @@ class _Unsplittable(Exception):
 
 def _load(recording: dict, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
     wav, _ = load_audio(recording["wav"], SAMPLE_RATE, seconds, start_seconds=start)
-    return wav
+    return remove_hum(wav, SAMPLE_RATE)
 
 
 @dataclass
