@@ -80,7 +80,7 @@ def test_it_measures_what_each_phone_has_more_than_its_copy(equalizer):
     louder[:, 32000:48000] *= 10.0
     louder[:, 48000:] *= 2.0
     table = equalizer.measure(semantic, louder, wav).unflatten(1, (PHONES, BANDS))[0]
-    assert torch.equal(table[SILENCE], torch.zeros(BANDS))
+    assert torch.equal(table[SILENCE], torch.full((BANDS,), equalizer.config.silence))
     six_db, mean = 2 * np.log(2.0), 2 * np.log(2.0) * 2 / 3
     # a phone of n frames counts n / (n + prior) of the way from the mean to its own
     low, high = (mean + (own - mean) * n / (n + 2) for own, n in ((six_db, 100), (0.0, 50)))
@@ -129,9 +129,9 @@ def test_the_measured_table_brings_the_copy_nearer(model):
     with torch.no_grad():
         style = model.with_table(numbers, semantic, log_f0, wav)
         left = [
-            model.equalizer.measure(semantic, wav, model.reconstruct(semantic, log_f0, s)[0][:, 0])
+            model.equalizer.measure(semantic, wav, model.reconstruct(semantic, log_f0, s)[0][:, 0])[:, BANDS:]
             for s in (numbers, style)
-        ]
+        ]  # of what is no silence
     assert style.shape == (1, model.config.style_size) and torch.equal(style[:, :6], numbers)
     inside = left[0].abs().median() < model.config.equalizer.limit  # or the limit would hold it back
     assert inside and left[1].abs().mean() < 0.3 * left[0].abs().mean()
@@ -168,6 +168,8 @@ def test_the_null_style_has_no_colour(model):
         ({"bands": 7}, "equalizer.bands must divide audio.n_mels 80, got 7"),
         ({"phones": 1}, "phones of 2 or more"),
         ({"prior_frames": 0.0}, "prior_frames above 0"),
+        ({"silence": 0.5}, "equalizer.silence 0.5: expected -3 to 0"),
+        ({"silence": -4.0}, "equalizer.silence -4: expected -3 to 0"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(changes, said):

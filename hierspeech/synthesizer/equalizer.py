@@ -27,10 +27,11 @@ class EqualizerConfig:
     audio: AudioConfig = field(default_factory=short_windows)
     gain: float = 16.0  # on the wave: puts the mel's floor (0.001) below weak consonants
     bands: int = 40  # means of neighbouring mel bins
-    phones: int = 40  # classes of the semantic encoder's classifier; the first one, silence, is left as it is
+    phones: int = 40  # classes of the semantic encoder's classifier; the first one is silence
     sharpness: float = 1.4  # on the classifier's logits
     prior_frames: float = 5.0  # a phone heard for that many frames is half way between the mean and its own
     limit: float = 3.0  # ln of power, largest change
+    silence: float = -2.5  # ln of power that silence gets: pauses 11 dB quieter than the model speaks them
 
     def __post_init__(self):
         if self.bands < 1 or self.audio.n_mels % self.bands:
@@ -39,6 +40,8 @@ class EqualizerConfig:
             )
         if self.phones < 2 or self.prior_frames <= 0:
             raise ValueError(f"equalizer: expected phones of 2 or more and prior_frames above 0, got {self}")
+        if not -self.limit <= self.silence <= 0:
+            raise ValueError(f"equalizer.silence {self.silence:g}: expected {-self.limit:g} to 0")
 
 
 class PhoneEqualizer(nn.Module):
@@ -77,7 +80,7 @@ class PhoneEqualizer(nn.Module):
         mean = (difference * sound).sum(-1) / sound.sum(-1).clamp(min=1.0)  # [B, K]
         sums = torch.einsum("bpn,bkn->bpk", shares, difference - mean[..., None])
         table = mean[:, None] + sums / (shares.sum(-1, keepdim=True) + self.config.prior_frames)
-        table[:, 0] = 0
+        table[:, 0] = self.config.silence
         return table.flatten(1)
 
     def forward(self, semantic: Tensor, table: Tensor) -> Tensor:
