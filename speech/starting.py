@@ -50,7 +50,8 @@ def load_init(published: nn.Module, folder: str | Path) -> None:
     """Start `published` from the published weights in `folder`, a model or a voice; the configurations must be equal.
 
     Only parts that the class names in `addable_parts` (place in the configuration, with dots -> module) may be missing there,
-    None or False: they keep the weights they were made with.
+    None or False: they keep the weights they were made with. Lists of blocks that it names in `growable_parts` (the same) may be
+    shorter there: the blocks that are missing are made silent, so that the deeper model first does what the published one did.
     """
     folder = find_published(type(published), folder)
     stored, config = read_config(type(published), folder), published.config
@@ -61,6 +62,12 @@ def load_init(published: nn.Module, folder: str | Path) -> None:
         if theirs is not None and ours is not None and not getattr(theirs, name) and getattr(ours, name):
             setattr(theirs, name, getattr(ours, name))
             prefixes.append(f"{part}.")
+    for place, part in getattr(published, "growable_parts", {}).items():
+        theirs, ours = getattr(stored, place), getattr(config, place)
+        for number in range(theirs, ours):
+            published.get_submodule(f"{part}.{number}").silence()
+            prefixes.append(f"{part}.{number}.")
+        setattr(stored, place, max(theirs, ours))
     if differences := config_differences(stored, config):
         raise ValueError(f"init: {folder} holds another model ({'; '.join(differences[:5])})")
     tensors = {k: v.float() for k, v in load_tensors(folder).items()}

@@ -1,16 +1,20 @@
 """An encoder that learns what a voice itself says: the pack of spoken texts, and the loss that follows text-to-vec's features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from make_pack import make_pack
-from tiny_voice import SEMANTIC, build_voice
+from tiny_voice import SEMANTIC, build_voice, recording
 
 import train
 from hierspeech.pipelines import spoken
 from speech.checkpoint import folded_state_dict
 from speech.packs import Pack
 from speech.semantic.phonetic import PhoneticEncoder
+from speech.semantic.phonetic_recipe import in_room
+from speech.starting import load_init
 from speech.training import seed_everything
 
 TEXTS = "The old clock stopped just before midnight.\n\nShe counted apples, and he counted pears.\n"
@@ -151,6 +155,43 @@ def test_the_features_are_learnt_and_the_classifier_stays(workplace, pack, tmp_p
     before = folded_state_dict(PhoneticEncoder.from_pretrained(workplace / "voice/phonetic"))
     changed = {k for k, v in folded_state_dict(trained).items() if not torch.equal(v, before[k])}
     assert "stem.weight" in changed and not {"classifier.weight", "classifier.bias"} & changed
+
+
+def test_a_deeper_encoder_starts_as_the_one_it_grew_from(workplace):
+    shallow = PhoneticEncoder.from_pretrained(workplace / "voice/phonetic").eval()
+    deep = PhoneticEncoder(replace(shallow.config, layers=shallow.config.layers + 2)).eval()
+    load_init(deep, workplace / "voice")
+    wav = torch.from_numpy(recording())[None]
+    with torch.no_grad():
+        assert torch.equal(deep(wav), shallow(wav))
+    deep.train()(wav).square().sum().backward()
+    assert all(block.contract.weight.grad.any() for block in deep.blocks)  # what was added can learn
+    flat = PhoneticEncoder(replace(shallow.config, layers=shallow.config.layers - 1))
+    with pytest.raises(ValueError, match="layers"):
+        load_init(flat, workplace / "voice")
+
+
+def test_a_room_echoes_and_keeps_the_direct_sound():
+    click = np.zeros(16000, np.float32)
+    click[1000] = 0.5
+    heard = in_room(click, np.random.default_rng(0))
+    tail = heard[1001 : 1000 + int(0.35 * 16000)]
+    assert heard.dtype == np.float32 and heard.shape == click.shape and heard[1000] == pytest.approx(0.5)
+    assert np.abs(heard[:1000]).max() < 1e-6 and np.abs(heard[1000 + int(0.36 * 16000) :]).max() < 1e-6
+    level = 10 * np.log10(np.square(tail).sum() / 0.25)
+    assert -15 < level < -1.5 and np.square(tail[:500]).sum() > 2 * np.square(tail[1000:1500]).sum()
+
+
+def test_reverberant_examples_keep_their_features(workplace, pack):
+    dry, room = (
+        recipe_of(workplace, "data.spoken_share=1.0", f"data.spoken_reverberant={share}")[0].example(
+            0, np.random.default_rng(3)
+        )
+        for share in (0.0, 1.0)
+    )
+    assert not torch.equal(dry[0], room[0]) and dry[3] == room[3]
+    n = dry[3] // 320
+    assert torch.equal(dry[2][:n], room[2][:n])
 
 
 @pytest.mark.parametrize(

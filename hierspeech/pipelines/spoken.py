@@ -1,8 +1,8 @@
 """Texts spoken by a voice as training data: `python -m hierspeech.pipelines.spoken PACK TEXTS OUT --hours 10`
 
 An encoder that learns what a voice's own speech says (`configs/lite/phonetic_match.yaml`) hears more words than there are recordings. OUT
-is a pack with `wav` and `predicted`, the semantic features that each wav was spoken from, in voices of PACK's training speakers at
-many rates and pitches. TEXTS has one sentence a line.
+is a pack with `wav` and `predicted`, the semantic features that each wav was spoken from, in voices of PACK's training speakers, and
+between them, at many rates and pitches. TEXTS has one sentence a line.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from speech.packs import Pack, write_arrays, write_utterances
 VOICES = 300  # prompts that are listened to; each sentence takes one of them
 PROMPT_SECONDS = 2.0  # shorter recordings are no prompts
 PLAYED_AT = (0.87, 0.93, 1.0, 1.0, 1.07, 1.15)  # speeds of prompts: other vocal tracts
+BLENDED = 0.6  # of the sentences are spoken in a voice between two of them ...
+SHARES = (0.2, 0.8)  # ... to which the second contributes so much
 RATES = (0.8, 1.3)  # of speaking
 PITCH = 0.15  # ln of the largest change
 FRAMES = (60, 500)  # of 20 ms: shorter and longer sentences are left out
@@ -58,7 +60,11 @@ def speak_texts(
                 refused += 1
                 continue
             log_f0 = torch.where(out.log_f0 > 0, out.log_f0 + float(rng.uniform(-PITCH, PITCH)), 0.0)
-            style = prompt.synthesizer_style.to(tts.voice.device)
+            style = prompt.synthesizer_style
+            if rng.random() < BLENDED:
+                other = prompts[int(rng.integers(len(prompts)))].synthesizer_style
+                style = torch.lerp(style, other, float(rng.uniform(*SHARES)))
+            style = style.to(tts.voice.device)
             wav = tts.voice.synthesizer.infer(out.semantic, log_f0, style, noise_scale=0.0)[0, 0]
         refused, spoken = 0, spoken + len(wav)
         levelled = set_loudness(wav.float().cpu().numpy(), -23.0, 0.999)

@@ -44,6 +44,11 @@ class ConvNeXtBlock(nn.Module):
             nn.init.normal_(self.modulation.weight, std=0.02)
             nn.init.zeros_(self.modulation.bias)
 
+    def silence(self) -> None:
+        """Makes the block one that adds nothing, until it is trained."""
+        nn.init.zeros_(self.contract.weight)
+        nn.init.zeros_(self.contract.bias)
+
     def forward(self, x: Tensor, mask: Tensor | None = None, style: Tensor | None = None) -> Tensor:
         """x [B, C, N], mask [B, 1, N] (float, 1 = valid), style [B, style_channels] -> [B, C, N], 0 where masked."""
         h = self.depthwise(x if mask is None else x * mask).transpose(1, 2)  # [B, N, C]

@@ -41,6 +41,7 @@ class PhoneticEncoder(nn.Module, Pretrained):
     """wav -> phonetic features [B, dim, N] at 50 Hz, layer-normalised."""
 
     Config = PhoneticEncoderConfig
+    growable_parts = {"layers": "blocks"}  # training may start from an encoder with fewer
 
     def __init__(self, config: PhoneticEncoderConfig) -> None:
         super().__init__()

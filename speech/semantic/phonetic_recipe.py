@@ -33,6 +33,7 @@ class DataConfig:
     spoken: str | None = None  # pack of `python -m hierspeech.pipelines.spoken`: no phones, features only
     spoken_share: float = 0.5  # of the examples that are taken from it
     spoken_gain: float = 0.7  # ln of the largest change of its level, which is the same throughout
+    spoken_reverberant: float = 0.0  # share of it that is heard in a room
 
 
 @dataclass
@@ -89,9 +90,10 @@ class Recipe:
         index = int(rng.integers(len(pack)))
         start, stop = self._place(pack, index, rng)
         gain = float(np.exp(rng.uniform(-1, 1) * self.data.spoken_gain))
-        wav = torch.from_numpy(
-            pack.read("wav", index, start * 320, stop * 320).astype(np.float32) * gain / 32768
-        )
+        heard = pack.read("wav", index, start * 320, stop * 320).astype(np.float32) * gain / 32768
+        if rng.random() < self.data.spoken_reverberant:
+            heard = in_room(heard, rng)
+        wav = torch.from_numpy(heard)
         labels = torch.full((self.samples // 320,), -100)
         features = self._features(pack, index, start, stop)
         return F.pad(wav, (0, self.samples - len(wav))), labels, features, len(wav)
@@ -185,3 +187,14 @@ class Recipe:
         writer.add_audio("recording", wav[None], step, 16000)
         writer.add_image("mel", ((mel - mel.min()) / (mel.max() - mel.min() + 1e-9)), step, dataformats="HW")
         writer.add_image("phones_said_above_heard", torch.cat([said, heard]), step, dataformats="HW")
+
+
+def in_room(wav: np.ndarray, rng: np.random.Generator, sample_rate: int = 16000) -> np.ndarray:
+    """wav [T] with a decaying noise for a room's echo: 0.08 to 0.35 s down to -60 dB, 2 to 14 dB under the direct sound."""
+    length = int(sample_rate * rng.uniform(0.08, 0.35))
+    echo = rng.normal(size=length) * 10.0 ** (-3.0 * np.arange(length) / length)
+    echo *= 10.0 ** (-rng.uniform(2.0, 14.0) / 20) / np.sqrt(np.square(echo).sum())
+    echo[0] = 1.0
+    n_fft = 1 << (len(wav) + length - 1).bit_length()
+    heard = np.fft.irfft(np.fft.rfft(wav, n_fft) * np.fft.rfft(echo, n_fft), n_fft)
+    return heard[: len(wav)].astype(np.float32)
