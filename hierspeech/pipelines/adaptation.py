@@ -97,7 +97,10 @@ class _Pieces:
         self.log_f0 = torch.from_numpy(np.log(f0 + 1)).float().to(voice.device)[None, None]
         self.wav = torch.from_numpy(target.astype(np.float32)).to(voice.device)[None]
         self.frames, self.hop = frames, hop
-        self.recording, self.f0 = target[None].astype(np.float32), f0
+        self.recording, self.f0 = (
+            wav[None],
+            f0,
+        )  # as it is: prompts that are not fitted are measured on that, too
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Features [B, C, n], log F0 [B, 1, 4n] and wave [B, n * hop] of random pieces; of a short recording, all of it."""
