@@ -97,10 +97,8 @@ class _Pieces:
         self.log_f0 = torch.from_numpy(np.log(f0 + 1)).float().to(voice.device)[None, None]
         self.wav = torch.from_numpy(target.astype(np.float32)).to(voice.device)[None]
         self.frames, self.hop = frames, hop
-        self.recording, self.f0 = (
-            wav[None],
-            f0,
-        )  # as it is: prompts that are not fitted are measured on that, too
+        # as it is: prompts that are not fitted are measured on that, too
+        self.recording, self.f0 = wav[None], f0
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Features [B, C, n], log F0 [B, 1, 4n] and wave [B, n * hop] of random pieces; of a short recording, all of it."""
