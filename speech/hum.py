@@ -16,6 +16,7 @@ DRIFT_HZ = 1.5  # how far a line may lie from its nominal place
 STANDS_OUT_DB = 12.0  # above its surroundings, in three of four windows; speech without hum stays below 5
 WINDOW_SECONDS = 0.5  # in which a line is looked for
 MAX_WINDOWS = 240  # looked at, evenly spread
+LOWEST_RATE = 1000  # Hz; below, the highest line has no surroundings
 BLOCK_SECONDS = 60  # worked on at once, which bounds memory
 HOP_SECONDS = (
     0.25  # between the places at which its amplitude is measured, each over twice that on either side
@@ -25,7 +26,7 @@ HOP_SECONDS = (
 def find_hum(wav: np.ndarray, sample_rate: int) -> list[float]:
     """Frequencies in Hz of the hum of a recording [T], none where there is none or less than half a second."""
     width = int(WINDOW_SECONDS * sample_rate)
-    if len(wav) < width:
+    if len(wav) < width or sample_rate < LOWEST_RATE:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(wav, width)[:: width // 4]
     windows = windows[:: -(-len(windows) // MAX_WINDOWS)] * np.hanning(width).astype(np.float32)
@@ -89,10 +90,8 @@ class HumRemover:
         return max(samples, 0) // self._hop * self._hop
 
     def _taken_off(self, wav: np.ndarray) -> np.ndarray:
-        hop, half = (
-            self._hop,
-            2 * self._hop,
-        )  # the amplitude at a place is measured from `half` before it to `half` behind
+        # the amplitude at a place is measured from `half` before it to `half` behind
+        hop, half = self._hop, 2 * self._hop
         window = np.hanning(2 * half + 1)[:-1].astype(np.float32)
         places = len(wav) // hop + 2
         weights = _windows(np.ones(len(wav), np.float32), places, hop, half) @ window

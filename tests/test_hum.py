@@ -9,7 +9,7 @@ from hierspeech.pipelines.recording import prepare_reference, prepare_source
 from hierspeech.pipelines.source_reader import SourceReader
 from hierspeech.pipelines.voice_pitch import pitch_range
 from hierspeech.preparation.cutting import AudioSettings, pieces_of
-from speech.audio import set_loudness
+from speech.audio import AudioError, set_loudness
 from speech.f0 import extract_f0, pitch_statistics
 from speech.hum import HumRemover, find_hum, remove_hum
 
@@ -116,3 +116,18 @@ def test_wrong_octaves_do_not_count():
         rng.normal(np.log(200), 0.3, 1000)
     )  # no mistake: all of it counts but what lies beyond 3 deviations
     assert pitch_statistics(lively) == pytest.approx((np.log(200), 0.3), abs=0.015)
+
+
+def test_hum_alone_is_no_recording():
+    alone = 20 * hum(4 * RATE, third=0.0)
+    for listen in (
+        lambda: prepare_reference(alone, RATE),
+        lambda: prepare_source(alone, RATE),
+        lambda: SourceReader(alone, RATE, RATE, "levelled", 0.1),
+    ):
+        with pytest.raises(AudioError, match="recording: the recording holds nothing but mains hum"):
+            listen()
+
+
+def test_a_rate_without_room_for_the_lines():
+    assert find_hum(np.ones(4000, np.float32), 500) == []

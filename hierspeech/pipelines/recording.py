@@ -22,6 +22,7 @@ MAX_SECONDS = 30.0  # more of a reference than this is not listened to, so that 
 READ_SECONDS = 300.0  # a file is searched for sound this far from its start
 SILENCE_PEAK = 1e-3  # -60 dB re full scale; below, a recording is refused
 FLOOR_DB = -80.0  # RMS under which nothing is sound, so that faint recordings are not trimmed away
+ONLY_HUM = 1e-4  # share of a recording's power without hum, under which it was nothing else
 RMS_DB = -23.0  # level of the recordings that models are trained on
 MARGIN_MS = 200.0  # of silence kept around the sound, as in training
 
@@ -57,7 +58,7 @@ def prepare_reference(
     else:
         wav, rate, name = read_recording(reference, own_rate, READ_SECONDS)
         check_recording(wav, rate, name, MIN_SECONDS)
-        wav = remove_hum(wav, rate)
+        wav = without_hum(wav, rate, name)
         wav = trim_silence(wav, rate, floor_db=FLOOR_DB, margin_ms=MARGIN_MS)[: int(MAX_SECONDS * rate)]
     wav = resample_recording(wav, rate, sample_rate, recordings)
     return level_recording(wav, recordings), float(np.abs(wav).max())
@@ -82,13 +83,21 @@ def prepare_source(
     check_recording(wav, rate, name, min_seconds)
     wav = resample_recording(wav, rate, sample_rate, recordings)
     if recordings == "levelled":
-        wav = remove_hum(wav, sample_rate)
+        wav = without_hum(wav, sample_rate, name)
     return level_recording(wav, recordings)
 
 
 def resample_recording(wav: np.ndarray, rate: int, sample_rate: int, recordings: str) -> np.ndarray:
     """wav [T] at `rate` Hz -> at `sample_rate` Hz, by the resampler that belongs to `recordings`."""
     return (resample_kaiser if recordings == "as_recorded" else resample)(wav, rate, sample_rate)
+
+
+def without_hum(wav: np.ndarray, rate: int, name: str, lines: list[float] | None = None) -> np.ndarray:
+    """A recording [T] without its mains hum (`lines`: see `remove_hum`); AudioError where it holds nothing else."""
+    cleaned = remove_hum(wav, rate, lines)
+    if np.square(cleaned).mean() < ONLY_HUM * np.square(wav).mean():
+        raise AudioError(f"{name}: the recording holds nothing but mains hum.")
+    return cleaned
 
 
 def level_recording(wav: np.ndarray, recordings: str) -> np.ndarray:

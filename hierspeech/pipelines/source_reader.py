@@ -16,10 +16,11 @@ from hierspeech.pipelines.recording import (
     level_recording,
     read_recording,
     resample_recording,
+    without_hum,
 )
 from hierspeech.pipelines.streaming import Lookahead
 from speech.audio import AudioError, load_audio, read_length
-from speech.hum import HumRemover, find_hum, remove_hum
+from speech.hum import HumRemover, find_hum
 
 BLOCK_SECONDS = 10  # read at once, and what level and hum are taken from
 
@@ -62,7 +63,7 @@ class SourceReader:
         probe = self._resample(start)
         lines = find_hum(probe, sample_rate) if recordings == "levelled" else []
         self._hum = HumRemover(sample_rate, lines)
-        clean = remove_hum(probe, sample_rate, lines)
+        clean = without_hum(probe, sample_rate, self.name, lines)
         highest = int(np.abs(clean).argmax())
         self._gain = np.float32(level_recording(clean, recordings)[highest] / clean[highest])
         self._wav = self._prepare(probe)
