@@ -1,6 +1,7 @@
 """An encoder that learns what a voice itself says: the pack of spoken texts, and the loss that follows text-to-vec's features."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +65,27 @@ def test_equal_seeds_give_equal_packs_and_others_do_not(workplace, pack, tmp_pat
         assert spoken.main(command(workplace, tmp_path / str(seed), "--hours=0.002", f"--seed={seed}")) == 0
         other = Pack(tmp_path / str(seed))
         assert np.array_equal(other.read("predicted", 0), pack.read("predicted", 0)) == same
+
+
+def test_sentences_with_words_of_held_out_recordings_are_not_spoken(workplace, tmp_path, capsys):
+    def pack(dev):
+        splits = {"dev": dev, "train": "she counted apples and pears"}
+        return SimpleNamespace(utterances=[{"split": split, "text": text} for split, text in splits.items()])
+
+    texts = [
+        "She said: a girl\u2019s old cousin was late.",  # five words in a row, however they are written
+        "A girl's old cousin sat there.",  # four
+        "Old cousin!",
+        "She counted apples and pears.",  # of a training recording
+    ]
+    assert spoken.unheard(texts, pack("AND A GIRL'S OLD COUSIN WAS THERE")) == texts[1:]
+    assert spoken.unheard(texts, pack("OLD COUSIN")) == [*texts[:2], texts[3]]
+    assert spoken.unheard(texts, pack("")) == texts
+    (tmp_path / "texts.txt").write_text("Hello, world!\n")  # what the pack's speakers say
+    arguments = command(workplace, tmp_path / "out")
+    arguments[1] = str(tmp_path / "texts.txt")
+    assert spoken.main(arguments) == 2
+    assert "every sentence has words of" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 An encoder that learns what a voice's own speech says (`configs/lite/phonetic_match.yaml`) hears more words than there are recordings. OUT
 is a pack with `wav` and `predicted`, the semantic features that each wav was spoken from, in voices of PACK's training speakers, and
-between them, at many rates and pitches. TEXTS has one sentence a line.
+between them, at many rates and pitches. TEXTS has one sentence a line; those with words of PACK's held-out recordings are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ SHARES = (0.2, 0.8)  # ... to which the second contributes so much
 RATES = (0.8, 1.3)  # of speaking
 PITCH = 0.15  # ln of the largest change
 FRAMES = (60, 500)  # of 20 ms: shorter and longer sentences are left out
+HELD_OUT_WORDS = 5  # in a row that a sentence may not share with a held-out recording, whose words would be known otherwise
 
 
 def speak_texts(
@@ -70,6 +72,23 @@ def speak_texts(
         levelled = set_loudness(wav.float().cpu().numpy(), -23.0, 0.999)
         semantic = out.semantic[0].T.cpu().numpy().astype(np.float16)
         yield (levelled * 32767).astype(np.int16)[: hop * len(semantic)], semantic
+
+
+def unheard(texts: list[str], pack: Pack) -> list[str]:
+    """The sentences without `HELD_OUT_WORDS` words in a row, or all words if fewer, of a text of PACK's dev split."""
+    held_out = {
+        run
+        for utterance in pack.utterances
+        if utterance["split"] == "dev" and utterance.get("text")
+        for run in _runs(utterance["text"])
+    }
+    return [text for text in texts if held_out.isdisjoint(_runs(text))]
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", re.sub("['’]", "", text.lower()))
+    last = max(len(words) - HELD_OUT_WORDS, 0)
+    return {tuple(words[k : k + HELD_OUT_WORDS]) for k in range(last + 1)}
 
 
 def _prompts(tts: TextToSpeech, pack: Pack, rng: np.random.Generator) -> list[VoicePrompt]:
@@ -118,7 +137,15 @@ def work(arguments: argparse.Namespace) -> None:
     texts = [text.strip() for text in texts if text.strip()]
     if not texts:
         raise ValueError(f"{arguments.texts}: expected one sentence a line, got none.")
-    pack, tts = Pack(arguments.pack), TextToSpeech.from_pretrained(arguments.voice)
+    pack = Pack(arguments.pack)
+    all_texts, texts = len(texts), unheard(texts, pack)
+    if len(texts) < all_texts:
+        say(f"{all_texts - len(texts)} of {all_texts} sentences have words of held-out recordings: left out")
+    if not texts:
+        raise ValueError(
+            f"{arguments.texts}: every sentence has words of {pack.folder}'s held-out recordings."
+        )
+    tts = TextToSpeech.from_pretrained(arguments.voice)
     utterances: list[dict] = []
 
     def rows() -> Iterator[tuple[np.ndarray, np.ndarray]]:
