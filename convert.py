@@ -24,6 +24,13 @@ def main(argv: list[str] | None = None) -> int:
         "--out", default="converted.wav", help=".wav, .flac or .ogg file to write (default: %(default)s)"
     )
     add_voice_options(parser)
+    parser.add_argument(
+        "--articulation",
+        type=float,
+        metavar="SHARE",
+        help="of the source's own articulation that is kept: 0 is most like the reference, 1 keeps most words "
+        "(default: the voice's)",
+    )
     add_stream_option(parser)
     spear_command.add_spear_options(parser, reading=False)
     return run(parser, work, argv)
@@ -53,6 +60,7 @@ def work(arguments: argparse.Namespace) -> None:
         "output_sample_rate": arguments.output_sr,
         "denoise_ratio": arguments.denoise_ratio,
         "level": arguments.level,
+        "articulation": arguments.articulation,
     }
     if arguments.stream:
         chunks = conversion.stream(arguments.source, arguments.ref, **options)

@@ -18,6 +18,7 @@ SHARES = LIMITS["mix"]
 MAX_ADAPT_STEPS = 1000  # of gradient descent on a reference
 NOISE_SCALES = (0.0, 2.0)
 DENOISE_RATIOS = (0.0, 1.0)
+ARTICULATION = (0.0, 1.0)  # share of the source's own
 
 
 def check_range(name: str, value: float, limits: tuple[float, float]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierspeech.pipelines.arguments import NOISE_SCALES, check_range, make_generator
+from hierspeech.pipelines.arguments import ARTICULATION, NOISE_SCALES, check_range, make_generator
 from hierspeech.pipelines.output import Speech, check_level, check_output_rate, finish
 from hierspeech.pipelines.pipeline import Pipeline
 from hierspeech.pipelines.prompt import F0_MAX_HZ, Reference, VoicePrompt, as_prompt
@@ -19,6 +19,7 @@ from hierspeech.pipelines.recording import prepare_source
 from hierspeech.pipelines.source_reader import SourceReader
 from hierspeech.pipelines.streaming import StreamPiece, speak_pieces
 from hierspeech.pipelines.voice_pitch import pitch_range
+from hierspeech.synthesizer.equalizer import articulated
 from speech.audio import block_power
 from speech.f0 import extract_f0
 from speech.semantic.encoder import PUBLISHED_UNIT
@@ -51,6 +52,7 @@ class VoiceConversion(Pipeline):
         *,
         denoise_ratio: float | None = None,
         level: str | None = None,
+        articulation: float | None = None,
     ) -> Speech:
         """Converts a recording; the result is as long as the source.
 
@@ -64,11 +66,13 @@ class VoiceConversion(Pipeline):
             progress: called with (pieces done, pieces in all).
             denoise_ratio: share of the cleaned reference in the style, 0 to 1; None is the voice's default.
             level: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (peak of the reference); None is the voice's default.
+            articulation: how much of the movement of the source's spectrum is kept, of a voice with an equalizer: 0 is most
+                like the target, 1 keeps most words; None is the voice's default (`ArticulationConfig.kept`).
         Raises:
             ValueError: an unusable source or reference, or an argument outside its range, in one sentence.
         """
         voice, description = self.voice, self.voice.description
-        noise_scale, level = self._check(noise_scale, level, output_sample_rate)
+        noise_scale, level = self._check(noise_scale, level, output_sample_rate, articulation)
         wav = prepare_source(
             source, voice.sample_rate, sample_rate, description.recordings, MIN_SECONDS, MAX_SECONDS
         )
@@ -81,7 +85,7 @@ class VoiceConversion(Pipeline):
         bounds = piece_bounds(wav, voice.sample_rate)
         pieces = []
         for done, (start, stop) in enumerate(bounds, 1):
-            piece = self.convert(wav[start:stop], source_range, prompt, noise_scale, generator)
+            piece = self.convert(wav[start:stop], source_range, prompt, noise_scale, generator, articulation)
             pieces.append(piece if published and done == len(bounds) else piece[: stop - start])
             if progress:
                 progress(done, len(bounds))
@@ -96,14 +100,12 @@ class VoiceConversion(Pipeline):
         prompt: VoicePrompt,
         noise_scale: float = 0.333,
         generator: torch.Generator | None = None,
+        articulation: float | None = None,
     ) -> np.ndarray:
         """One piece of the source, wav [T] at the voice's rate, whose pitch range is known -> wav [T + padding]."""
-        voice = self.voice
-        semantic, log_f0 = self._features(wav, source_range, prompt)
-        style = prompt.synthesizer_style.to(voice.device)
-        wav_hat = voice.synthesizer.infer(
-            semantic, log_f0, style, noise_scale=noise_scale, generator=generator
-        )
+        z, log_f0 = self._latent(wav, source_range, prompt, noise_scale, generator, articulation)
+        style = prompt.synthesizer_style.to(self.voice.device)
+        wav_hat, _ = self.voice.synthesizer.decode(z, style, log_f0)
         return wav_hat[0, 0].float().cpu().numpy()
 
     def stream(
@@ -117,6 +119,7 @@ class VoiceConversion(Pipeline):
         *,
         denoise_ratio: float | None = None,
         level: str | None = None,
+        articulation: float | None = None,
     ) -> Generator[Speech, None, None]:
         """Converts a recording of any length in chunks, each of which can be played while the next ones are computed.
 
@@ -134,22 +137,26 @@ class VoiceConversion(Pipeline):
             ValueError: as for a call, at once; the generator raises it where a later part of the source is unusable.
         """
         voice = self.voice
-        noise_scale, level = self._check(noise_scale, level, output_sample_rate)
+        noise_scale, level = self._check(noise_scale, level, output_sample_rate, articulation)
         recordings = voice.description.recordings
         reader = SourceReader(source, voice.sample_rate, sample_rate, recordings, MIN_SECONDS)
         prompt = as_prompt(reference, voice, sample_rate, denoise_ratio)
         check_level(level, prompt.peak)
-        pieces = self._decodable(reader, prompt, noise_scale, make_generator(seed))
+        pieces = self._decodable(reader, prompt, noise_scale, make_generator(seed), articulation)
         style = prompt.synthesizer_style.to(voice.device)
         return self.mark_stream(speak_pieces(pieces, voice, style, output_sample_rate, level, prompt.peak))
 
     @torch.inference_mode()
     def _decodable(
-        self, reader: SourceReader, prompt: VoicePrompt, noise_scale: float, generator: torch.Generator
+        self,
+        reader: SourceReader,
+        prompt: VoicePrompt,
+        noise_scale: float,
+        generator: torch.Generator,
+        articulation: float | None,
     ) -> Iterator[StreamPiece]:
         """What the decoder needs of each piece of the source, computed when it is asked for."""
         voice, rate = self.voice, self.voice.sample_rate
-        style = prompt.synthesizer_style.to(voice.device)
         published = voice.description.recordings == "as_recorded"
         start = reader.peek(int(RANGE_SECONDS * rate))
         source_range = pitch_range(self._f0(pad(start) if published else start), voice.description.recordings)
@@ -162,17 +169,18 @@ class VoiceConversion(Pipeline):
             _, stop = piece_bounds(wav, rate, seconds)[0]
             last = stop == len(wav)
             wav = reader.take(stop)
-            semantic, log_f0 = self._features(wav, source_range, prompt)
-            z = voice.synthesizer.sample_latent(
-                semantic, log_f0, style, noise_scale=noise_scale, generator=generator
-            )
+            z, log_f0 = self._latent(wav, source_range, prompt, noise_scale, generator, articulation)
             surplus = z.shape[-1] * voice.audio.hop_length - len(wav)
             # published super-resolution sees what the padding became, as in a call
             heard = {"unheard_samples": surplus} if published and last else {"keep_samples": len(wav)}
             yield StreamPiece(z, log_f0, **heard)
 
     def _check(
-        self, noise_scale: float | None, level: str | None, output_sample_rate: int
+        self,
+        noise_scale: float | None,
+        level: str | None,
+        output_sample_rate: int,
+        articulation: float | None,
     ) -> tuple[float, str]:
         """Noise scale and level, as they are or as the voice has them; ValueError for what is unusable or missing."""
         voice, description = self.voice, self.voice.description
@@ -181,21 +189,35 @@ class VoiceConversion(Pipeline):
         check_range("noise scale", noise_scale, NOISE_SCALES)
         check_level(level, prompt_peak=1.0)
         check_output_rate(output_sample_rate)
+        if articulation is not None:
+            check_range("articulation", articulation, ARTICULATION)
+            if articulation and voice.synthesizer.equalizer is None:
+                raise ValueError(f"articulation {articulation:g}: this voice has no equalizer, expected 0.")
         # what is missing is said before the first long piece of work
         _ = voice.semantic_encoder, voice.speechsr(output_sample_rate)
         return noise_scale, level
 
-    def _features(
-        self, wav: np.ndarray, source_range: tuple[float, float], prompt: VoicePrompt
+    def _latent(
+        self,
+        wav: np.ndarray,
+        source_range: tuple[float, float],
+        prompt: VoicePrompt,
+        noise_scale: float,
+        generator: torch.Generator | None,
+        articulation: float | None,
     ) -> tuple[Tensor, Tensor]:
-        """Semantic features [1, C, N] and log F0 [1, 1, 4N] in the target's range of a piece wav [T], which is padded first."""
+        """What the decoder needs of a piece wav [T], which is padded first: what `sample_latent` gives, and log F0 [1, 1, 4N]."""
         padded = pad(wav)
         f0 = move_pitch(self._f0(padded), source_range, (prompt.log_f0_mean, prompt.log_f0_std))
-        device = self.voice.device
+        device, synthesizer = self.voice.device, self.voice.synthesizer
         heard = torch.from_numpy(padded)[None].to(device)
-        semantic = self.voice.synthesizer.detailed(self.voice.semantic_encoder(heard), heard)
+        semantic = synthesizer.detailed(self.voice.semantic_encoder(heard), heard)
         log_f0 = torch.from_numpy(np.log(f0 + 1)).to(device)[None, None, : 4 * semantic.shape[-1]]
-        return semantic, log_f0
+        style = prompt.synthesizer_style.to(device)
+        z = synthesizer.sample_latent(semantic, log_f0, style, noise_scale=noise_scale, generator=generator)
+        if synthesizer.equalizer is not None and articulation != 0:
+            z = articulated(synthesizer, z, style, log_f0, semantic, heard, articulation)
+        return z, log_f0
 
     def _f0(self, wav: np.ndarray) -> np.ndarray:
         return extract_f0(wav, self.voice.sample_rate, f0_max=F0_MAX_HZ[self.voice.description.recordings])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from hierspeech.synthesizer.articulation import Articulation, ArticulationConfig
 from speech.spectrogram import AudioConfig, MelSpectrogram, mel_filterbank, short_windows
 
 
@@ -32,6 +33,7 @@ class EqualizerConfig:
     prior_frames: float = 5.0  # a phone heard for that many frames is half way between the mean and its own
     limit: float = 3.0  # ln of power, largest change
     silence: float = -2.5  # ln of power that silence gets: pauses 11 dB quieter than the model speaks them
+    articulation: ArticulationConfig = field(default_factory=ArticulationConfig)  # of converted recordings
 
     def __post_init__(self):
         if self.bands < 1 or self.audio.n_mels % self.bands:
@@ -51,6 +53,9 @@ class PhoneEqualizer(nn.Module):
         super().__init__()
         self.config = config
         self.mel = MelSpectrogram(config.audio)
+        most = min(config.articulation.bands, config.bands)
+        bands = max(k for k in range(1, most + 1) if config.bands % k == 0)
+        self.articulation = Articulation(config.articulation, bands, config.audio.n_mels)
         # the semantic encoder's classifier: a buffer, since no training moves it
         self.register_buffer("weight", torch.zeros(config.phones, semantic_dim))
         self.register_buffer("bias", torch.zeros(config.phones))
@@ -89,15 +94,48 @@ class PhoneEqualizer(nn.Module):
             "bpn,bpk->bkn", self.phones(semantic), table.float().unflatten(1, (-1, self.config.bands))
         )
 
+    def articulate(self, semantic: Tensor, wav: Tensor, copy: Tensor, kept: float | None = None) -> Tensor:
+        """What each band gets besides [B, K, N], ln of power, so that `copy` [B, T] moves as the recording wav [B, T] does.
+
+        semantic: the recording's features [B, C, N], from which `copy` was spoken. kept: 0 to 1; None is the model's own share.
+        """
+        kept = self.config.articulation.kept if kept is None else kept
+        shares = self.phones(semantic)
+        frames = shares.shape[-1]
+        bands = self.articulation(self._mel(wav)[..., :frames], self._mel(copy)[..., :frames], shares, kept)
+        return bands.repeat_interleave(self.config.bands // bands.shape[1], 1)
+
     def log_gain(self, bands: Tensor) -> Tensor:
         """What each band gets [B, K, N] -> ln of the gain on magnitudes [B, F, N]."""
         limit = self.config.limit
         return torch.einsum("fk,bkn->bfn", self.bins, bands.float()).clamp(-limit, limit) / 2
 
     def _bands(self, wav: Tensor) -> Tensor:
+        return self._mel(wav).unflatten(1, (self.config.bands, -1)).mean(2)
+
+    def _mel(self, wav: Tensor) -> Tensor:
         mel = self.mel(wav.float() * self.config.gain)
-        mel = mel[..., : mel.shape[-1] // 2 * 2]
-        return mel.unflatten(1, (self.config.bands, -1)).mean(2).unflatten(2, (-1, 2)).mean(3)
+        return mel[..., : mel.shape[-1] // 2 * 2].unflatten(2, (-1, 2)).mean(3)
+
+
+def articulated(
+    model, z: Tensor, style: Tensor, log_f0: Tensor, semantic: Tensor, wav: Tensor, kept: float | None = None
+) -> Tensor:
+    """The latent of a recording's conversion, with bands behind it that move as the recording does.
+
+    Args:
+        model: a synthesizer with an equalizer.
+        z: what its `sample_latent` gave for `semantic`, `log_f0` and `style`; it is decoded once here, to be compared.
+        wav: the recording [B, hop_length * N].
+        kept: as for `PhoneEqualizer.articulate`.
+    Returns: z, as `decode` takes it.
+    """
+    copy, _ = model.decode(z, style, log_f0)
+    bands = model.equalizer.articulate(semantic, wav, copy[:, 0], kept).to(z.dtype)
+    latent = model.config.latent
+    if z.shape[1] > latent:
+        bands = bands + z[:, latent:]
+    return torch.cat([z[:, :latent], bands], 1)
 
 
 def _bins_of_bands(config: EqualizerConfig, n_fft: int) -> Tensor:

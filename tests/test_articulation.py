@@ -1,0 +1,165 @@
+"""Articulation: conversions move their spectrum as the source does, and keep the colour of the target's voice."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tiny_voice import build_voice, recording
+
+import convert
+from hierspeech import VoiceConversion
+from hierspeech.synthesizer.articulation import Articulation, ArticulationConfig
+from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer
+from speech.audio import save_audio
+from speech.spectrogram import AudioConfig
+
+MELS, BANDS, FRAMES = 80, 20, 60
+
+
+def measure(**changes) -> Articulation:
+    return Articulation(ArticulationConfig(**{"rise": 9.0, "fall": 9.0} | changes), BANDS, MELS)
+
+
+def phones(sound: int = 1) -> torch.Tensor:
+    """Silence, two phones in turn, 3 frames each, [1, 3, N]; the last 12 frames are silence."""
+    which = (torch.arange(FRAMES) // 3) % 2 + 1
+    which[-12:] = 0
+    return torch.eye(3)[which * sound].T[None]
+
+
+def bump(centre: float, height: torch.Tensor) -> torch.Tensor:
+    """A formant at mel bin `centre` that moves up and down, [1, M, N]."""
+    return torch.exp(-((torch.arange(MELS) - centre) ** 2) / 30)[None, :, None] * height[None, None]
+
+
+def test_it_gives_what_the_recording_moves_more_than_what_is_spoken():
+    # period of 11 frames: not the phones', whose means are taken off
+    moves = torch.sin(torch.arange(FRAMES) * 2 * math.pi / 11)
+    spoken = bump(30, 0.4 * moves)
+    given = measure(stretches=1)(bump(30, moves), spoken, phones(), 1.0)
+    wanted = torch.nn.functional.avg_pool1d(bump(30, 0.6 * moves)[0].T, 4).T[None]
+    assert given.shape == (1, BANDS, FRAMES)
+    assert torch.corrcoef(torch.stack([given.flatten(), wanted.flatten()]))[0, 1] > 0.9
+    half = measure(stretches=1)(bump(30, moves), spoken, phones(), 0.5)
+    assert torch.allclose(half, given / 2, atol=1e-5)
+
+
+def test_a_recording_as_it_is_spoken_gives_nothing():
+    torch.manual_seed(0)
+    spoken = torch.randn(2, MELS, FRAMES)
+    both = phones().expand(2, -1, -1)
+    assert measure(stretches=1)(spoken, spoken, both, 1.0).abs().max() < 1e-4
+    # neither does another level, another channel, nor what is the same whenever a phone is spoken
+    channel = torch.randn(2, MELS, 1)
+    assert measure(stretches=1)(spoken + channel, spoken, both, 1.0).abs().max() < 1e-4
+    colour = torch.einsum("pm,bpn->bmn", torch.randn(3, MELS), both)
+    given = measure(stretches=1, prior_frames=1e-3)(spoken + colour, spoken, both, 1.0)
+    assert given.abs().max() < 1e-2
+    kept = measure(stretches=1, prior_frames=1e6)(spoken + colour, spoken, both, 1.0)
+    assert kept.abs().max() > 0.3
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.1, 1 / 1.1])
+def test_another_vocal_tract_is_no_articulation(ratio):
+    moves = torch.sin(torch.arange(FRAMES) * 2 * math.pi / 11)
+    others = torch.cos(torch.arange(FRAMES) * 2 * math.pi / 7)
+    spoken = bump(25, moves) + bump(50, others)
+    recording = bump(25 * ratio, moves) + bump(50 * ratio, others)
+    config = {"widest": 1.21, "stretches": 9}  # 1.1 is among them
+    left = measure(**config)(recording, spoken, phones(), 1.0).square().mean()
+    plain = measure(stretches=1)(recording, spoken, phones(), 1.0).square().mean()
+    assert left < 1e-9 if ratio == 1 else left < 0.15 * plain
+
+
+def test_changes_have_limits_and_silence_alone_is_no_trouble():
+    loud = bump(30, 30 * torch.sin(torch.arange(FRAMES).float()))
+    given = measure(rise=1.5, fall=3.0)(loud, 0 * loud, phones(), 1.0)
+    assert given.max() == 1.5 and given.min() == -3.0
+    assert measure()(loud, loud, phones(sound=0), 1.0).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kept": 1.5}, "articulation.kept 1.5"),
+        ({"bands": 0}, "bands"),
+        ({"rise": -1.0}, "rise and fall"),
+        ({"stretches": 4}, "odd"),
+    ],
+)
+def test_impossible_values_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        ArticulationConfig(**changes)
+
+
+def test_bands_are_a_divisor_of_the_equalizers():
+    audio = AudioConfig(n_fft=512, win_length=400, hop_length=160, n_mels=80)
+    for bands, expected in ((40, 20), (8, 8), (16, 16), (1, 1), (80, 20)):
+        equalizer = PhoneEqualizer(EqualizerConfig(audio, bands=bands, phones=3), 3, 640)
+        assert len(equalizer.articulation.plain) == expected
+        wav = torch.randn(1, 3200)
+        assert equalizer.articulate(torch.randn(1, 3, 10), wav, wav).shape == (1, bands, 10)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("articulation") / "voice"
+    build_voice(folder, "lite")
+    return folder
+
+
+def test_a_conversion_keeps_the_share_that_is_asked_for(folder):
+    conversion = VoiceConversion.from_pretrained(folder)
+    source, reference = recording(2.0, 150.0), recording(3.0, 220.0)
+
+    def spoken(articulation=None):
+        return conversion(source, reference, seed=0, articulation=articulation).audio
+
+    none, default, half, all_of_it = (spoken(share) for share in (0.0, None, 0.5, 1.0))
+    assert np.array_equal(default, half) and np.array_equal(all_of_it, spoken(1.0))
+    assert not np.allclose(none, half, atol=1e-3) and not np.allclose(half, all_of_it, atol=1e-3)
+
+    def distance(wav):
+        """Of its moving spectrum from the source's."""
+        equalizer = conversion.voice.synthesizer.equalizer
+        wavs = [torch.from_numpy(x)[None] for x in (np.resize(source, len(wav)).astype(np.float32), wav)]
+        mels = [equalizer._mel(x).unflatten(1, (-1, 4)).mean(2) for x in wavs]
+        a, b = (m - m.mean(2, keepdim=True) for m in mels)
+        return float((a - b).square().mean())
+
+    assert distance(all_of_it) < distance(half) < distance(none)
+
+
+def test_a_stream_keeps_as_much_as_a_call(folder):
+    conversion = VoiceConversion.from_pretrained(folder)
+    source, reference = recording(2.0, 150.0), recording(3.0, 220.0)
+    for share in (0.0, 1.0):
+        whole = conversion(source, reference, seed=0, articulation=share).audio
+        stream = conversion.stream(source, reference, seed=0, articulation=share)
+        streamed = np.concatenate([chunk.audio for chunk in stream])
+        scale = float(whole @ streamed / (streamed @ streamed))  # the level of a stream is its own
+        assert np.allclose(whole, scale * streamed, atol=1e-3)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_other_shares_are_one_sentence(folder, share):
+    conversion = VoiceConversion.from_pretrained(folder)
+    for work in (conversion, conversion.stream):
+        with pytest.raises(ValueError, match=r"articulation .*: expected a number from 0 to 1\."):
+            work(recording(1.0, 150.0), recording(2.0, 220.0), articulation=share)
+
+
+def test_a_voice_without_an_equalizer_has_none(tmp_path, capsys):
+    build_voice(tmp_path / "base", "official")
+    save_audio(tmp_path / "a.wav", recording(1.0, 150.0), 16000)
+    arguments = [
+        f"--voice={tmp_path / 'base'}",
+        f"--source={tmp_path / 'a.wav'}",
+        f"--ref={tmp_path / 'a.wav'}",
+    ]
+    out = tmp_path / "out.wav"
+    assert convert.main([*arguments, f"--out={out}", "--articulation=0.5"]) == 2
+    error = capsys.readouterr().err
+    assert "articulation 0.5: this voice has no equalizer, expected 0." in error and not out.exists()
+    assert convert.main([*arguments, f"--out={out}", "--articulation=0"]) == 0 and out.exists()
