@@ -99,7 +99,9 @@ def denoise(out: Path, references: list[str], voice: str, snr_db: float) -> None
         )
 
 
-def convert(out: Path, filelist: str, voice: str, shift: int) -> list[tuple[str, str, str]]:
+def convert(
+    out: Path, filelist: str, voice: str, shift: int, articulation: float | None
+) -> list[tuple[str, str, str]]:
     """Rows (wav, text, target); with shift 0 each recording is its own target."""
     from hierspeech import VoiceConversion
 
@@ -111,7 +113,7 @@ def convert(out: Path, filelist: str, voice: str, shift: int) -> list[tuple[str,
         target = (
             first[speakers[(speakers.index(line.speaker) + shift) % len(speakers)]] if shift else line.wav
         )
-        model(line.wav, target, seed=0).save(out / f"{k:02d}.wav")
+        model(line.wav, target, seed=0, articulation=articulation).save(out / f"{k:02d}.wav")
         rows.append((str(out / f"{k:02d}.wav"), line.text, target))
     return rows
 
@@ -169,6 +171,9 @@ def main() -> None:
     parser.add_argument("--snr", type=float, help="noise in the references, in dB under the speech")
     parser.add_argument("--denoise-ratio", type=float)
     parser.add_argument("--adapt", type=int, default=0, help="steps of gradient descent on each reference")
+    parser.add_argument(
+        "--articulation", type=float, help="share of the source's that copies and conversions keep"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.what == "denoise":
@@ -178,7 +183,8 @@ def main() -> None:
     elif args.what == "recordings":
         rows = [(line.wav, line.text, line.wav) for line in read_filelist(args.inputs[0])]
     else:
-        rows = convert(args.out, args.inputs[0], args.voice, 3 if args.what == "convert" else 0)
+        shift = 3 if args.what == "convert" else 0
+        rows = convert(args.out, args.inputs[0], args.voice, shift, args.articulation)
     judge(rows)
 
 

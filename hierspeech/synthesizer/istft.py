@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speech.modules.convnext import ConvNeXtBlock
@@ -72,7 +71,7 @@ class ISTFTGenerator(nn.Module):
     ) -> Tensor:
         """z [B, latent, N], source [B, source_channels, N * rate], style [B, style_channels] -> wav [B, 1, T], 0 in padding.
 
-        `log_gain` [B, n_fft / 2 + 1, N] is added to the logarithm of the magnitudes, on straight lines from frame to frame.
+        `log_gain` [B, n_fft / 2 + 1, N] is added to the logarithm of the magnitudes.
         """
         z = z.repeat_interleave(self.rate, -1)  # [B, latent, N * rate]
         mask = None if frame_mask is None else frame_mask.repeat_interleave(self.rate, 1)[:, None].to(z.dtype)
@@ -84,12 +83,7 @@ class ISTFTGenerator(nn.Module):
             x = block(x, mask, style)
         log_magnitude, angle = self.head(self.norm(x.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
         if log_gain is not None:
-            if frame_mask is not None:  # the last frame's goes on, as at the end of an utterance alone
-                last = frame_mask.sum(1, keepdim=True) - 1
-                places = torch.arange(log_gain.shape[-1], device=log_gain.device).minimum(last)
-                log_gain = log_gain.gather(2, places[:, None].expand_as(log_gain))
-            gain = F.interpolate(log_gain, scale_factor=float(self.rate), mode="linear")
-            log_magnitude = log_magnitude + gain
+            log_magnitude = log_magnitude + log_gain.repeat_interleave(self.rate, -1)
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
         if mask is not None:
             magnitude = magnitude * mask
