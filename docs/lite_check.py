@@ -7,6 +7,7 @@
     python docs/lite_check.py denoise OUT REF.flac ... --snr 5                         the noisy recordings before and after denoising
     python docs/lite_check.py copy OUT LIST                   every recording of a filelist in its own voice
     python docs/lite_check.py convert OUT LIST                ... in the voice of the filelist's next speaker but two
+    python docs/lite_check.py copy OUT LIST --articulation 0  ... without the source's articulation (also with convert)
     python docs/lite_check.py recordings OUT LIST             the recordings themselves
 
 LIST is a filelist (id|wav|speaker|language|text). Words by PocketSphinx, voices by Resemblyzer, naturalness by DNSMOS.

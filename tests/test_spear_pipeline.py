@@ -276,10 +276,12 @@ def test_the_scripts_speak_and_convert(folder, someone, tmp_path, capsys):
     assert convert.main(["--source", str(someone), *arguments, *spear]) == 0
     assert infer.main(["--text", TEXT, *arguments, *spear, "--noise-scale", "1"]) == 2
     assert infer.main(["--text", TEXT, *arguments, "--temperature", "1"]) == 2
+    assert convert.main(["--source", str(someone), *arguments, *spear, "--articulation", "0.5"]) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert [line for line in errors if "came to no end" not in line] == [
         "infer.py: --noise-scale: expected without --mode spear only.",
         "infer.py: --temperature: expected with --mode spear only.",
+        "convert.py: --articulation: expected without --mode spear only.",
     ]
 
 

@@ -28,7 +28,7 @@ READING_ONLY = (
     "beams",
     "speaking_rate",
 )  # what conversion has no text for
-HIERARCHICAL = ("noise_scale", "noise_scale_vc", "denoise_ratio", "batch", "watermark")
+HIERARCHICAL = ("noise_scale", "noise_scale_vc", "denoise_ratio", "articulation", "batch", "watermark")
 
 
 def add_spear_options(parser: argparse.ArgumentParser, reading: bool = True) -> None:

@@ -13,12 +13,16 @@ stands behind the numbers of the style encoder in a style vector.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from hierspeech.synthesizer.articulation import Articulation, ArticulationConfig
 from speech.spectrogram import AudioConfig, MelSpectrogram, mel_filterbank, short_windows
+
+if TYPE_CHECKING:
+    from hierspeech.synthesizer.model import HierSpeech
 
 
 @dataclass
@@ -119,7 +123,13 @@ class PhoneEqualizer(nn.Module):
 
 
 def articulated(
-    model, z: Tensor, style: Tensor, log_f0: Tensor, semantic: Tensor, wav: Tensor, kept: float | None = None
+    model: HierSpeech,
+    z: Tensor,
+    style: Tensor,
+    log_f0: Tensor,
+    semantic: Tensor,
+    wav: Tensor,
+    kept: float | None = None,
 ) -> Tensor:
     """The latent of a recording's conversion, with bands behind it that move as the recording does.
 
