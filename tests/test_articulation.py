@@ -10,7 +10,7 @@ from tiny_voice import build_voice, recording
 import convert
 from hierspeech import VoiceConversion
 from hierspeech.synthesizer.articulation import Articulation, ArticulationConfig
-from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer
+from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer, articulated
 from speech.audio import save_audio
 from speech.spectrogram import AudioConfig
 
@@ -129,6 +129,25 @@ def test_a_conversion_keeps_the_share_that_is_asked_for(folder):
         return float((a - b).square().mean())
 
     assert distance(all_of_it) < distance(half) < distance(none)
+
+
+def test_a_style_without_a_table_moves_as_well(folder):
+    model = VoiceConversion.from_pretrained(folder).voice.synthesizer
+    config, frames = model.config, 40
+    semantic, log_f0 = torch.randn(1, config.semantic.dim, frames), torch.full((1, 1, 4 * frames), 5.0)
+    style, wav = torch.randn(1, config.style_size), torch.randn(1, 320 * frames) / 10
+    latent = config.latent
+    for some in (style[:, : config.style_config.out], style):
+        z = model.sample_latent(semantic, log_f0, some, noise_scale=0.0)
+        moved = articulated(model, z, some, log_f0, semantic, wav, 1.0)
+        assert torch.equal(moved[:, :latent], z[:, :latent])
+        assert moved.shape == (1, latent + config.equalizer.bands, frames)
+        before, _ = model.decode(z, some, log_f0)
+        after, _ = model.decode(moved, some, log_f0)
+        assert not torch.allclose(before, after, atol=1e-3)
+        table = z[:, latent:] if z.shape[1] > latent else 0  # what the equalizer gives stays beneath
+        wanted = model.equalizer.articulate(semantic, wav, before[:, 0], 1.0)
+        torch.testing.assert_close(moved[:, latent:] - table, wanted)
 
 
 def test_a_stream_keeps_as_much_as_a_call(folder):
