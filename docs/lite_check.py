@@ -9,6 +9,8 @@
     python docs/lite_check.py convert OUT LIST                ... in the voice of the filelist's next speaker but two
     python docs/lite_check.py copy OUT LIST --articulation 0  ... without the source's articulation (also with convert)
     python docs/lite_check.py recordings OUT LIST             the recordings themselves
+    python docs/lite_check.py copy OUT LIST --starts 4        ... each four times, 61, 122, 183 and 244 samples cut off its start
+                                                              (also with convert, recordings): a word more or less is chance
 
 LIST is a filelist (id|wav|speaker|language|text). Words by PocketSphinx, voices by Resemblyzer, naturalness by DNSMOS.
 """
@@ -17,13 +19,15 @@ import argparse
 import re
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from speech.audio import load_audio, save_audio
-from speech.data import read_filelist
+from speech.data import Utterance, read_filelist
 
+START_SAMPLES = 61  # no divisor of anything that frames are made of
 SENTENCES = Path(__file__).with_name("lite_sentences.txt")
 
 
@@ -100,8 +104,22 @@ def denoise(out: Path, references: list[str], voice: str, snr_db: float) -> None
         )
 
 
+def sources(out: Path, filelist: str, starts: int) -> list[Utterance]:
+    """The recordings; with `starts` each of them so many times, with other samples cut off its start."""
+    lines = read_filelist(filelist)
+    if not starts:
+        return lines
+    cut = []
+    for n in range(1, starts + 1):
+        for k, line in enumerate(lines):
+            path = out / f"source-{k:02d}-{n}.wav"
+            save_audio(path, load_audio(line.wav, 16000)[0][n * START_SAMPLES :], 16000)
+            cut.append(replace(line, wav=str(path)))
+    return cut
+
+
 def convert(
-    out: Path, filelist: str, voice: str, shift: int, articulation: float | None
+    out: Path, filelist: str, voice: str, shift: int, articulation: float | None, starts: int
 ) -> list[tuple[str, str, str]]:
     """Rows (wav, text, target); with shift 0 each recording is its own target."""
     from hierspeech import VoiceConversion
@@ -109,10 +127,11 @@ def convert(
     model, lines = VoiceConversion.from_pretrained(voice), read_filelist(filelist)
     speakers = list(dict.fromkeys(line.speaker for line in lines))
     first = {line.speaker: line.wav for line in reversed(lines)}
+    own = {line.id: line.wav for line in lines}
     rows = []
-    for k, line in enumerate(lines):
+    for k, line in enumerate(sources(out, filelist, starts)):
         target = (
-            first[speakers[(speakers.index(line.speaker) + shift) % len(speakers)]] if shift else line.wav
+            first[speakers[(speakers.index(line.speaker) + shift) % len(speakers)]] if shift else own[line.id]
         )
         model(line.wav, target, seed=0, articulation=articulation).save(out / f"{k:02d}.wav")
         rows.append((str(out / f"{k:02d}.wav"), line.text, target))
@@ -175,6 +194,12 @@ def main() -> None:
     parser.add_argument(
         "--articulation", type=float, help="share of the source's that copies and conversions keep"
     )
+    parser.add_argument(
+        "--starts",
+        type=int,
+        default=0,
+        help="hear each recording so often, with other samples cut off its start",
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.what == "denoise":
@@ -182,10 +207,10 @@ def main() -> None:
     if args.what == "speak":
         rows = speak(args.out, args.inputs, args.voice, args.snr, args.denoise_ratio, args.adapt)
     elif args.what == "recordings":
-        rows = [(line.wav, line.text, line.wav) for line in read_filelist(args.inputs[0])]
+        rows = [(line.wav, line.text, line.wav) for line in sources(args.out, args.inputs[0], args.starts)]
     else:
         shift = 3 if args.what == "convert" else 0
-        rows = convert(args.out, args.inputs[0], args.voice, shift, args.articulation)
+        rows = convert(args.out, args.inputs[0], args.voice, shift, args.articulation, args.starts)
     judge(rows)
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from hierspeech.synthesizer.encoders import SemanticEncoderConfig
 from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer
+from hierspeech.synthesizer.expander import ExpanderConfig
 from hierspeech.synthesizer.generator import AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSourceConfig
 from hierspeech.synthesizer.istft import ISTFTGeneratorConfig
@@ -80,7 +81,8 @@ def test_it_measures_what_each_phone_has_more_than_its_copy(equalizer):
     louder[:, 32000:48000] *= 10.0
     louder[:, 48000:] *= 2.0
     table = equalizer.measure(semantic, louder, wav).unflatten(1, (PHONES, BANDS))[0]
-    assert torch.equal(table[SILENCE], torch.full((BANDS,), equalizer.config.silence))
+    power = equalizer.expander.level(louder)[0]  # silence's row is the level of the voice
+    assert torch.equal(table[SILENCE], power) and power.min() > 0
     six_db, mean = 2 * np.log(2.0), 2 * np.log(2.0) * 2 / 3
     # a phone of n frames counts n / (n + prior) of the way from the mean to its own
     low, high = (mean + (own - mean) * n / (n + 2) for own, n in ((six_db, 100), (0.0, 50)))
@@ -137,6 +139,66 @@ def test_the_measured_table_brings_the_copy_nearer(model):
     assert inside and left[1].abs().mean() < 0.3 * left[0].abs().mean()
 
 
+def test_each_pass_brings_the_table_nearer(model):
+    torch.manual_seed(1)
+    semantic, log_f0 = features([LOW, HIGH, LOW, HIGH], 25), torch.zeros(1, 1, 400)
+    numbers, true = torch.randn(1, 6), torch.randn(1, PHONES, BANDS).clamp(-1.5, 1.5)
+    true[:, SILENCE] = 0.0
+    wav = model.infer(semantic, log_f0, torch.cat([numbers, true.flatten(1)], 1), noise_scale=0.0)[:, 0]
+    left = []
+    for passes in (1, 2, 4):
+        model.equalizer.config.passes = passes
+        model.equalizer.config.prior_frames = 50.0
+        with torch.no_grad():
+            table = model.with_table(numbers, semantic, log_f0, wav)[:, 6:].unflatten(1, (PHONES, BANDS))
+        left.append(float((table - true)[:, LOW:].abs().mean()))
+    assert left[1] < 0.8 * left[0] and left[2] < 0.8 * left[1]
+
+
+def test_quiet_frames_of_a_band_count_less():
+    wav = noise(2.0)
+    wav[:, 16000:] *= 0.03  # 30 dB quieter, as of noise between words
+    louder = wav.clone()
+    louder[:, 16000:] *= 2.0  # and only there does the recording have more
+    semantic = features([LOW], 100)
+    means = []
+    for loudness in (0.0, 0.25):
+        made = EqualizerConfig(bands=BANDS, phones=PHONES, loudness=loudness)
+        table = named(PhoneEqualizer(made, PHONES, N_FFT)).measure(semantic, louder, wav)
+        means.append(float(table.unflatten(1, (PHONES, BANDS))[0, LOW].mean()))
+    assert means[0] == pytest.approx(np.log(2.0), abs=0.1)  # half of 6 dB
+    assert 0.05 < means[1] < 0.5 * means[0]
+
+
+def test_a_table_of_before_the_expander_keeps_its_silence(equalizer):
+    semantic, table = features([SILENCE, LOW], 10), torch.randn(1, PHONES, BANDS)
+    for first, expected in ((-1.5, -1.5), (0.0, 0.0), (7.0, equalizer.config.silence)):
+        table[:, SILENCE] = first
+        bands = equalizer(semantic, table.flatten(1))
+        assert torch.allclose(bands[..., :10], torch.full((1, BANDS, 10), expected), atol=1e-3)
+        assert torch.allclose(bands[0, :, 15], table[0, LOW], atol=1e-3)
+
+
+def test_what_lies_far_under_the_voice_is_made_quieter(equalizer):
+    expander, bins = equalizer.expander, N_FFT // 2 + 1
+    steps = torch.arange(0.0, -80.0, -10.0)  # dB of the frames under the level
+    log_magnitude = (steps / 20 * np.log(10.0)).expand(1, bins, -1)
+    level = torch.ones(1, BANDS)
+    down = 20 / np.log(10.0) * (log_magnitude - expander(log_magnitude, level))
+    expected = (-20.0 - steps).clamp(0.0, 10.0)  # from 20 dB down on, dB for dB, 10 at most
+    assert torch.allclose(down, expected.expand(1, bins, -1), atol=1e-2)
+    for unknown in (0.0, -2.5):
+        assert torch.equal(expander(log_magnitude, unknown * level), log_magnitude)
+
+
+def test_the_level_of_a_recording_is_that_of_the_generators_spectrum(equalizer):
+    wav = noise(3.0)
+    spectrum = torch.stft(wav, N_FFT, N_FFT // 4, window=torch.hann_window(N_FFT), return_complex=True)
+    mean = spectrum.abs().square().mean()
+    assert torch.allclose(equalizer.expander.level(wav), mean.expand(1, BANDS), rtol=0.15)
+    assert torch.allclose(equalizer.expander.level(2 * wav), 4 * equalizer.expander.level(wav))
+
+
 def test_windows_and_padded_batches_are_equalized_alike(model):
     torch.manual_seed(2)
     semantic, log_f0 = torch.randn(2, PHONES, 90), torch.full((2, 1, 360), 5.0)
@@ -168,6 +230,8 @@ def test_the_null_style_has_no_colour(model):
         ({"bands": 7}, "equalizer.bands must divide audio.n_mels 80, got 7"),
         ({"phones": 1}, "phones of 2 or more"),
         ({"prior_frames": 0.0}, "prior_frames above 0"),
+        ({"passes": 0}, "passes of 1 or more"),
+        ({"loudness": 2.0}, "loudness of 0 to 1"),
         ({"silence": 0.5}, "equalizer.silence 0.5: expected -3 to 0"),
         ({"silence": -4.0}, "equalizer.silence -4: expected -3 to 0"),
     ],
@@ -175,6 +239,12 @@ def test_the_null_style_has_no_colour(model):
 def test_sizes_that_cannot_be_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         EqualizerConfig(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"below_db": -1.0}, {"slope": -1.0}, {"most_db": -1.0}])
+def test_expanders_that_cannot_be_are_refused(changes):
+    with pytest.raises(ValueError, match="expander: expected below_db, slope and most_db of 0 or more"):
+        ExpanderConfig(**changes)
 
 
 def test_it_needs_a_generator_with_a_spectrum():

@@ -27,6 +27,7 @@ from hierspeech.export.parts import Part, parts_of
 from hierspeech.export.spectra import replace_spectra
 from hierspeech.pipelines import output, prompt
 from hierspeech.pipelines.voice import Voice, load_voice
+from hierspeech.synthesizer.model import HierSpeech
 from speech.checkpoint import read_config
 from speech.new_folder import check_free, new_folder
 from ttv import TTV_MODELS
@@ -97,6 +98,7 @@ def describe(voice: Voice) -> dict[str, Any]:
     path = voice.folder / voice.description.ttv
     kind = json.loads((path / "config.json").read_text(encoding="utf-8"))["model"]
     config = read_config(TTV_MODELS[kind], path)
+    equalizer = read_config(HierSpeech, voice.folder / voice.description.synthesizer).equalizer
     return {
         "voice": asdict(voice.description),
         "sample_rate": voice.sample_rate,
@@ -105,6 +107,7 @@ def describe(voice: Voice) -> dict[str, Any]:
         "symbols": list(getattr(config, "symbols", [])),
         "languages": list(config.languages),
         "prompt_tag": prompt.prompt_tag(voice),
+        "equalizer_passes": 0 if equalizer is None else equalizer.passes,
         "f0_max_hz": prompt.F0_MAX_HZ[voice.description.recordings],
         "chunk_samples": output.CHUNK_SAMPLES,
         "context_samples": output.CONTEXT_SAMPLES,

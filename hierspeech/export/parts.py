@@ -212,9 +212,9 @@ class Colours(nn.Module):
         super().__init__()
         self.equalizer = equalizer
 
-    def forward(self, plain: Tensor, wav: Tensor, copy: Tensor) -> Tensor:
-        """plain [B, C, N], wav and its copy by the synthesizer [B, T] -> table [B, P * K]."""
-        return self.equalizer.measure(plain, wav, copy)
+    def forward(self, plain: Tensor, wav: Tensor, copy: Tensor, table: Tensor) -> Tensor:
+        """plain [B, C, N], wav and its copy by the synthesizer, made with `table`, [B, T] -> table [B, P * K]."""
+        return self.equalizer.measure(plain, wav, copy, table)
 
 
 def parts_of(voice: Voice) -> Iterator[Part]:
@@ -248,9 +248,12 @@ def parts_of(voice: Voice) -> Iterator[Part]:
         yield Part("semantic_encoder", SemanticFeatures(model, synthesizer), {"wav": wav}, axes, made)
     if synthesizer.equalizer is not None and (folder / description.semantic_encoder).is_dir():
         plain = torch.randn(2, synthesizer.config.semantic.dim, wav.shape[1] // voice.audio.hop_length)
-        inputs = {"plain": plain, "wav": wav, "copy": 0.5 * wav}
-        axes = {"plain": batch | {2: "frames"}, "wav": batch | {1: "samples"}, "copy": batch | {1: "samples"}}
-        yield Part("equalizer", Colours(synthesizer.equalizer), inputs, axes, ["table"])
+        config = synthesizer.config
+        table = torch.randn(2, config.style_size - config.style_config.out)
+        inputs = {"plain": plain, "wav": wav, "copy": 0.5 * wav, "table": table}
+        samples = batch | {1: "samples"}
+        axes = {"plain": batch | {2: "frames"}, "wav": samples, "copy": samples, "table": batch}
+        yield Part("equalizer", Colours(synthesizer.equalizer), inputs, axes, ["measured"])
 
 
 def _text_to_vec(model: nn.Module) -> Iterator[Part]:

@@ -152,16 +152,20 @@ class OnnxTextToSpeech:
         log_f0 = np.zeros((1, 1, 4 * n_frames), np.float32)
         known = f0[: log_f0.shape[2]]
         log_f0[0, 0, : len(known)] = np.log1p(known)
-        copy = self.run(
-            "synthesizer",
-            semantic=plain,
-            log_f0=log_f0,
-            style=np.pad(style, ((0, 0), (0, wanted.shape[1] - style.shape[1]))),  # a flat table
-            frame_mask=np.ones((1, n_frames), bool),
-            noise=lambda shape: np.zeros((1, shape[1], n_frames), np.float32),
-            noise_scale=np.float32(0),
-        )["wav"][0]
-        return self.run("equalizer", plain=plain, wav=wav[None, : copy.shape[1]], copy=copy)["table"]
+        table = np.zeros((1, wanted.shape[1] - style.shape[1]), np.float32)
+        for _ in range(self.export.get("equalizer_passes", 1)):
+            copy = self.run(
+                "synthesizer",
+                semantic=plain,
+                log_f0=log_f0,
+                style=np.concatenate([style, table], 1),
+                frame_mask=np.ones((1, n_frames), bool),
+                noise=lambda shape: np.zeros((1, shape[1], n_frames), np.float32),
+                noise_scale=np.float32(0),
+            )["wav"][0]
+            heard = {"plain": plain, "wav": wav[None, : copy.shape[1]], "copy": copy, "table": table}
+            (table,) = self.run("equalizer", **heard).values()
+        return table
 
     def speak(
         self,

@@ -2,12 +2,15 @@
 
 A style vector of some hundred numbers says what a voice is like on the whole; how this speaker colours an /s/ or an /i/ is lost in
 it. It can be measured: the reference is spoken again from its own features by the model, and what each band of the recording
-has more or less than that copy is averaged over the frames of each phone. As in speaker adaptation by maximum a posteriori (Gauvain
-and Lee 1994) a phone heard for few frames counts as little more than the mean of all of them. The differences then go onto the
-magnitudes of the generator's spectrum wherever those phones are spoken. There is nothing to train.
+has more or less than that copy is averaged over the frames of each phone, loud ones before quiet ones. As in speaker adaptation
+by maximum a posteriori (Gauvain and Lee 1994) a phone heard for few frames counts as little more than the mean of all of them.
+The differences then go onto the magnitudes of the generator's spectrum wherever those phones are spoken; what a copy made with
+them still lacks is measured again. There is nothing to train.
 
 Shapes: B batch, N frames at 50 Hz, P phones, K bands, F bins of the generator's STFT. A *table* is [B, P * K], ln of power, and
-stands behind the numbers of the style encoder in a style vector.
+stands behind the numbers of the style encoder in a style vector. Its first row, which belongs to silence, is another thing: the
+mean power of each band of the recording (expander.py), 0 where that is not known. Tables of before the expander have
+`silence` there.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from hierspeech.synthesizer.articulation import Articulation, ArticulationConfig
+from hierspeech.synthesizer.expander import Expander, ExpanderConfig
 from speech.spectrogram import AudioConfig, MelSpectrogram, mel_filterbank, short_windows
 
 if TYPE_CHECKING:
@@ -34,10 +38,17 @@ class EqualizerConfig:
     bands: int = 40  # means of neighbouring mel bins
     phones: int = 40  # classes of the semantic encoder's classifier; the first one is silence
     sharpness: float = 1.4  # on the classifier's logits
-    prior_frames: float = 5.0  # a phone heard for that many frames is half way between the mean and its own
+    loudness: float = (
+        0.25  # frames count by their power in a band to that power: what is quiet there may be noise
+    )
+    prior_frames: float = 2.5  # a phone heard for that many frames is half way between the mean and its own
+    passes: int = (
+        2  # copies of the reference that are compared with it, each made with what the ones before gave
+    )
     limit: float = 3.0  # ln of power, largest change
     silence: float = -2.5  # ln of power that silence gets: pauses 11 dB quieter than the model speaks them
     articulation: ArticulationConfig = field(default_factory=ArticulationConfig)  # of converted recordings
+    expander: ExpanderConfig = field(default_factory=ExpanderConfig)
 
     def __post_init__(self):
         if self.bands < 1 or self.audio.n_mels % self.bands:
@@ -46,6 +57,8 @@ class EqualizerConfig:
             )
         if self.phones < 2 or self.prior_frames <= 0:
             raise ValueError(f"equalizer: expected phones of 2 or more and prior_frames above 0, got {self}")
+        if self.passes < 1 or not 0 <= self.loudness <= 1:
+            raise ValueError(f"equalizer: expected passes of 1 or more and a loudness of 0 to 1, got {self}")
         if not -self.limit <= self.silence <= 0:
             raise ValueError(f"equalizer.silence {self.silence:g}: expected {-self.limit:g} to 0")
 
@@ -63,7 +76,9 @@ class PhoneEqualizer(nn.Module):
         # the semantic encoder's classifier: a buffer, since no training moves it
         self.register_buffer("weight", torch.zeros(config.phones, semantic_dim))
         self.register_buffer("bias", torch.zeros(config.phones))
-        self.register_buffer("bins", _bins_of_bands(config, n_fft), persistent=False)  # [F, K]
+        bins = _bins_of_bands(config, n_fft)
+        self.register_buffer("bins", bins, persistent=False)  # [F, K]
+        self.expander = Expander(config.expander, bins, config.audio.sample_rate)
 
     def name_by(self, classifier: nn.Linear) -> None:
         """Takes the phones of the semantic encoder's classifier over."""
@@ -80,23 +95,52 @@ class PhoneEqualizer(nn.Module):
         logits = torch.einsum("pc,bcn->bpn", self.weight, semantic.to(self.weight.dtype))
         return (self.config.sharpness * (logits + self.bias[:, None]).float()).softmax(1)
 
-    def measure(self, semantic: Tensor, wav: Tensor, copy: Tensor) -> Tensor:
-        """The table of recordings wav [B, T] with features [B, C, N], which the model spoke as `copy` [B, T]."""
+    def measure(self, semantic: Tensor, wav: Tensor, copy: Tensor, table: Tensor | None = None) -> Tensor:
+        """The table [B, P * K] of recordings.
+
+        Args:
+            semantic: their features [B, C, N].
+            wav: the recordings [B, T].
+            copy: what the model spoke from the features [B, T].
+            table: what `copy` was spoken with, if anything; what is measured now is added to it.
+        """
         shares = self.phones(semantic)  # [B, P, N]
-        difference = (self._bands(wav) - self._bands(copy))[..., : shares.shape[-1]]  # [B, K, N]
-        shares = shares[..., : difference.shape[-1]]
+        recording, spoken = self._bands(wav), self._bands(copy)  # [B, K, N]
+        frames = min(shares.shape[-1], recording.shape[-1])
+        shares, recording, spoken = shares[..., :frames], recording[..., :frames], spoken[..., :frames]
+        difference = recording - spoken
         sound = 1 - shares[:, :1]
-        mean = (difference * sound).sum(-1) / sound.sum(-1).clamp(min=1.0)  # [B, K]
-        sums = torch.einsum("bpn,bkn->bpk", shares, difference - mean[..., None])
-        table = mean[:, None] + sums / (shares.sum(-1, keepdim=True) + self.config.prior_frames)
-        table[:, 0] = self.config.silence
-        return table.flatten(1)
+        weight = (self.config.loudness * (recording + spoken) / 2).exp()
+        total = sound.sum(-1, keepdim=True).clamp(min=1e-6)
+        weight = weight / ((weight * sound).sum(-1, keepdim=True) / total).clamp(min=1e-6)  # of mean 1
+        mean = (difference * weight * sound).sum(-1) / total.clamp(min=1.0)[..., 0]  # [B, K]
+        sums = torch.einsum("bpn,bkn->bpk", shares, weight * (difference - mean[..., None]))
+        counts = torch.einsum("bpn,bkn->bpk", shares, weight)
+        measured = mean[:, None] + sums / (counts + self.config.prior_frames)
+        if table is not None:
+            measured = measured + self._rows(table)
+        return torch.cat([self.expander.level(wav)[:, None], measured[:, 1:]], 1).flatten(1)
 
     def forward(self, semantic: Tensor, table: Tensor) -> Tensor:
         """Features [B, C, N] and tables [B, P * K] -> what each band gets [B, K, N], ln of power."""
-        return torch.einsum(
-            "bpn,bpk->bkn", self.phones(semantic), table.float().unflatten(1, (-1, self.config.bands))
-        )
+        rows = self._rows(table)
+        silence = torch.where(rows[:, :1] > 0, self.config.silence, rows[:, :1])
+        rows = torch.cat([silence, rows[:, 1:]], 1)
+        return torch.einsum("bpn,bpk->bkn", self.phones(semantic), rows)
+
+    def colour(self, log_magnitude: Tensor, bands: Tensor, table: Tensor | None) -> Tensor:
+        """What the generator's spectrum becomes.
+
+        Args:
+            log_magnitude: [B, F, R * N], R of the generator's frames to one of features.
+            bands: what each band gets [B, K, N], ln of power.
+            table: [B, P * K], for what it says of the voice's level; None is a style without one.
+        """
+        gain = self.log_gain(bands)
+        log_magnitude = log_magnitude + gain.repeat_interleave(log_magnitude.shape[-1] // gain.shape[-1], -1)
+        if table is None:
+            return log_magnitude
+        return self.expander(log_magnitude, table[:, : self.config.bands].float())
 
     def articulate(self, semantic: Tensor, wav: Tensor, copy: Tensor, kept: float | None = None) -> Tensor:
         """What each band gets besides [B, K, N], ln of power, so that `copy` [B, T] moves as the recording wav [B, T] does.
@@ -114,12 +158,36 @@ class PhoneEqualizer(nn.Module):
         limit = self.config.limit
         return torch.einsum("fk,bkn->bfn", self.bins, bands.float()).clamp(-limit, limit) / 2
 
+    def _rows(self, table: Tensor) -> Tensor:
+        return table.float().unflatten(1, (-1, self.config.bands))
+
     def _bands(self, wav: Tensor) -> Tensor:
         return self._mel(wav).unflatten(1, (self.config.bands, -1)).mean(2)
 
     def _mel(self, wav: Tensor) -> Tensor:
         mel = self.mel(wav.float() * self.config.gain)
         return mel[..., : mel.shape[-1] // 2 * 2].unflatten(2, (-1, 2)).mean(3)
+
+
+def measured(model: HierSpeech, style: Tensor, semantic: Tensor, log_f0: Tensor, wav: Tensor) -> Tensor:
+    """The table [B, P * K] of recordings, for a synthesizer with an equalizer.
+
+    Args:
+        style: of the recordings, without a table [B, style.out].
+        semantic, log_f0: of the same, as for `infer`, without details.
+        wav: the recordings [B, hop_length * N].
+    """
+    equalizer, table = model.equalizer, None
+    latent = model.encode_latent(semantic, log_f0, style)
+    features = None if model.source is None else model.excite(latent, style, log_f0)[0]
+    for _ in range(equalizer.config.passes):
+        z, whole = latent, style
+        if table is not None:
+            z = torch.cat([latent, equalizer(semantic, table).to(latent.dtype)], 1)
+            whole = torch.cat([style, table.to(style.dtype)], 1)
+        copy = model.sound(z, features, whole)
+        table = equalizer.measure(semantic, wav, copy[:, 0], table)
+    return table
 
 
 def articulated(

@@ -6,6 +6,7 @@ at 100 Hz (after Vocos, Siuzdak 2023), with style-modulated layer norms and a ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -67,11 +68,11 @@ class ISTFTGenerator(nn.Module):
         source: Tensor | None,
         style: Tensor,
         frame_mask: Tensor | None = None,
-        log_gain: Tensor | None = None,
+        colour: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """z [B, latent, N], source [B, source_channels, N * rate], style [B, style_channels] -> wav [B, 1, T], 0 in padding.
 
-        `log_gain` [B, n_fft / 2 + 1, N] is added to the logarithm of the magnitudes.
+        `colour` takes and gives the logarithm of the magnitudes [B, n_fft / 2 + 1, N * rate] before they are heard.
         """
         z = z.repeat_interleave(self.rate, -1)  # [B, latent, N * rate]
         mask = None if frame_mask is None else frame_mask.repeat_interleave(self.rate, 1)[:, None].to(z.dtype)
@@ -82,8 +83,8 @@ class ISTFTGenerator(nn.Module):
         for block in self.blocks:
             x = block(x, mask, style)
         log_magnitude, angle = self.head(self.norm(x.transpose(1, 2))).transpose(1, 2).float().chunk(2, dim=1)
-        if log_gain is not None:
-            log_magnitude = log_magnitude + log_gain.repeat_interleave(self.rate, -1)
+        if colour is not None:
+            log_magnitude = colour(log_magnitude)
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
         if mask is not None:
             magnitude = magnitude * mask

@@ -6,19 +6,21 @@ masks are True where valid; F0 is log(F0 in Hz + 1), 0 = unvoiced.
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from hierspeech.synthesizer.capturable import capturable_parts
-from hierspeech.synthesizer.detail import DetailConfig, DetailEncoder, DetailInputs
+from hierspeech.synthesizer.detail import DetailConfig, DetailEncoder
 from hierspeech.synthesizer.encoders import F0_PER_FRAME, SemanticEncoder, SemanticEncoderConfig
-from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer
+from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer, measured
 from hierspeech.synthesizer.generator import AMPGenerator, AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSource, HarmonicSourceConfig
 from hierspeech.synthesizer.istft import ISTFTGenerator, ISTFTGeneratorConfig
 from hierspeech.synthesizer.posterior import PosteriorConfig, PosteriorEncoder
 from hierspeech.synthesizer.prosody import ProsodyConfig, ProsodyDecoder
+from hierspeech.synthesizer.reconstruction import Reconstruction, ReconstructionInputs
 from hierspeech.synthesizer.source import SourceConfig, SourceNetwork
 from hierspeech.synthesizer.variational import VariationalInputs, VariationalOutput, variational_forward
 from speech.capture.buckets import Captured, Part, may_run_captured
@@ -90,29 +92,6 @@ class HierSpeechConfig:
         """Numbers of a whole style vector: the style encoder's, then the equalizer's table."""
         table = 0 if self.equalizer is None else self.equalizer.phones * self.equalizer.bands
         return self.style_config.out + table
-
-
-@dataclass
-class ReconstructionInputs:
-    """What `HierSpeech.forward` needs to train a model without posterior."""
-
-    semantic: Tensor  # [B, C, N]
-    log_f0: Tensor  # [B, 1, 4N]
-    prompt: Tensor  # log-mel [B, M, P] that the style is taken from
-    prompt_mask: Tensor  # [B, P]
-    other: Tensor  # another log-mel [B, M, P'] of the same speaker
-    other_mask: Tensor  # [B, P']
-    detail: DetailInputs | None = None  # for a model with a detail encoder
-
-
-@dataclass
-class Reconstruction:
-    """Output of the training path without posterior."""
-
-    wav: Tensor  # [B, 1, hop_length * N]
-    log_f0: Tensor | None  # [B, 1, 4N] as the source predicts it
-    style: Tensor  # [B, style channels] of the prompt
-    other_style: Tensor  # [B, style channels] of the other piece
 
 
 class HierSpeech(nn.Module, Pretrained):
@@ -206,8 +185,12 @@ class HierSpeech(nn.Module, Pretrained):
 
     def reconstruct(self, semantic: Tensor, log_f0: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:
         """`infer` without noise, through which gradients flow; arguments as there -> what `decode` gives."""
+        return self.decode(self.encode_latent(semantic, log_f0, style), style, log_f0)
+
+    def encode_latent(self, semantic: Tensor, log_f0: Tensor, style: Tensor) -> Tensor:
+        """`sample_latent` without noise, through which gradients flow; arguments and result as there."""
         mean = self.encode_prior(semantic, log_f0, style).mean
-        return self.decode(self._to_acoustic(mean, semantic, style, latent_mask(mean, None)), style, log_f0)
+        return self._to_acoustic(mean, semantic, style, latent_mask(mean, None))
 
     def with_table(self, style: Tensor, semantic: Tensor, log_f0: Tensor, wav: Tensor) -> Tensor:
         """Styles [B, style.out] of recordings wav [B, hop_length * N] -> [B, style_size], with the tables of an equalizer.
@@ -217,8 +200,7 @@ class HierSpeech(nn.Module, Pretrained):
         style = self._numbers(style)
         if self.equalizer is None:
             return style
-        copy, _ = self.reconstruct(semantic, log_f0, style)
-        return torch.cat([style, self.equalizer.measure(semantic, wav, copy[:, 0]).to(style.dtype)], 1)
+        return torch.cat([style, measured(self, style, semantic, log_f0, wav).to(style.dtype)], 1)
 
     def _numbers(self, style: Tensor) -> Tensor:
         """What the networks see of style vectors: all but the equalizer's table."""
@@ -380,8 +362,9 @@ class HierSpeech(nn.Module, Pretrained):
         latent, numbers = self.config.latent, self._numbers(style)
         if z.shape[1] == latent:
             return (self.generator(z, features, numbers, frame_mask),)
-        log_gain = self.equalizer.log_gain(z[:, latent:])
-        return (self.generator(z[:, :latent], features, numbers, frame_mask, log_gain),)
+        table = None if style.shape == numbers.shape else style[:, numbers.shape[1] :]
+        colour = partial(self.equalizer.colour, bands=z[:, latent:], table=table)
+        return (self.generator(z[:, :latent], features, numbers, frame_mask, colour),)
 
     def capturable_parts(self) -> list[Part]:
         """What may run as CUDA graphs (speech/capture)."""

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from hierspeech.synthesizer.data import Batch, DataConfig, Pieces, collate
 from hierspeech.synthesizer.detail import DetailInputs
-from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig, ReconstructionInputs
+from hierspeech.synthesizer.model import HierSpeech, HierSpeechConfig
 from hierspeech.synthesizer.preview import f0_picture, mel_picture
+from hierspeech.synthesizer.reconstruction import ReconstructionInputs
 from speech.adversarial import discriminator_loss, judge_both, opinions
 from speech.f0 import extract_f0
 from speech.losses import contrastive
