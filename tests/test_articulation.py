@@ -99,7 +99,7 @@ def test_bands_are_a_divisor_of_the_equalizers():
         equalizer = PhoneEqualizer(EqualizerConfig(audio, bands=bands, phones=3), 3, 640)
         assert len(equalizer.articulation.plain) == expected
         wav = torch.randn(1, 3200)
-        assert equalizer.articulate(torch.randn(1, 3, 10), wav, wav).shape == (1, bands, 10)
+        assert equalizer.articulate(torch.randn(1, 3, 10), wav, wav).shape == (1, 2 * expected, 10)
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +141,31 @@ def test_a_style_without_a_table_moves_as_well(folder):
         z = model.sample_latent(semantic, log_f0, some, noise_scale=0.0)
         moved = articulated(model, z, some, log_f0, semantic, wav, 1.0)
         assert torch.equal(moved[:, :latent], z[:, :latent])
-        assert moved.shape == (1, latent + config.equalizer.bands, frames)
+        own = latent + config.equalizer.bands
         before, _ = model.decode(z, some, log_f0)
         after, _ = model.decode(moved, some, log_f0)
         assert not torch.allclose(before, after, atol=1e-3)
-        table = z[:, latent:] if z.shape[1] > latent else 0  # what the equalizer gives stays beneath
+        table = z[:, latent:] if z.shape[1] > latent else torch.zeros_like(moved[:, latent:own])
+        assert torch.equal(moved[:, latent:own], table)  # what the equalizer gives stays beneath
         wanted = model.equalizer.articulate(semantic, wav, before[:, 0], 1.0)
-        torch.testing.assert_close(moved[:, latent:] - table, wanted)
+        torch.testing.assert_close(moved[:, own:], wanted)
+
+
+def test_each_half_of_a_frame_moves_for_itself():
+    bands, n_fft, frames = 8, 640, 5
+    equalizer = PhoneEqualizer(EqualizerConfig(bands=bands, phones=3), 3, n_fft)
+    k = len(equalizer.articulation.plain)
+    moves = torch.zeros(1, 2, k, frames)
+    moves[0, 0, :, 1], moves[0, 1, :, 3] = 1.0, -0.5
+    behind = torch.cat([torch.full((1, bands, frames), 0.2), moves.flatten(1, 2)], 1)
+    expected = {
+        1: [0.2, 0.7, 0.2, -0.05, 0.2],  # a generator of one frame gets the mean of both halves
+        2: [0.2, 0.2, 1.2, 0.2, 0.2, 0.2, 0.2, -0.3, 0.2, 0.2],
+        4: [0.2, 0.2, 0.2, 0.2, 1.2, 1.2, *[0.2] * 8, -0.3, -0.3, *[0.2] * 4],
+    }
+    for rate, gains in expected.items():
+        gain = 2 * equalizer.colour(torch.zeros(1, n_fft // 2 + 1, rate * frames), behind, None)
+        assert torch.allclose(gain, torch.tensor(gains).expand_as(gain), atol=1e-5)
 
 
 def test_a_stream_keeps_as_much_as_a_call(folder):

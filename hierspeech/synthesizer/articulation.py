@@ -6,7 +6,7 @@ generator's spectrum as an equalizer's gains do. The target's voice must stay, s
 recording (the channel, the colour of the voice), another length of the vocal tract (the frequency axis of the recording is stretched
 until its spectrum moves most like the wave's), and the mean difference of each phone (how this speaker colours it). There is nothing to train.
 
-Shapes: B batch, N frames at 50 Hz, M mel bins, K bands, P phones, W stretches.
+Shapes: B batch, N frames at 100 Hz, M mel bins, K bands, P phones, W stretches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ArticulationConfig:
     stretches: int = 13  # of the frequency axis that are tried, an odd number: with none in the middle ...
     widest: float = 1.2  # ... from 1 / widest to widest
     prior_frames: float = (
-        10.0  # of a phone heard for that many frames half of the mean difference is taken off
+        10.0  # at 100 Hz: of a phone heard for that many half of the mean difference is taken off
     )
     rise: float = 1.5  # ln of power, the most that a band gains ...
     fall: float = 3.0  # ... and loses

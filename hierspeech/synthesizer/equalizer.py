@@ -133,25 +133,39 @@ class PhoneEqualizer(nn.Module):
 
         Args:
             log_magnitude: [B, F, R * N], R of the generator's frames to one of features.
-            bands: what each band gets [B, K, N], ln of power.
+            bands: what each band gets [B, K, N], ln of power; of conversions what `articulate` gives behind it.
             table: [B, P * K], for what it says of the voice's level; None is a style without one.
         """
-        gain = self.log_gain(bands)
-        log_magnitude = log_magnitude + gain.repeat_interleave(log_magnitude.shape[-1] // gain.shape[-1], -1)
+        known = self.config.bands
+        rate = log_magnitude.shape[-1] // bands.shape[-1]
+        gain = self.log_gain(bands[:, :known]).repeat_interleave(rate, -1)
+        if bands.shape[1] > known:
+            moves = bands[:, known:].unflatten(
+                1, (2, -1)
+            )  # of the first and of the second half of each frame
+            if rate % 2:  # the generator has no halves
+                moves = moves.mean(1, keepdim=True)
+            halves = moves.shape[1]
+            moves = moves.permute(0, 2, 3, 1).flatten(2)  # [B, K', halves * N]
+            moves = self.log_gain(moves.repeat_interleave(known // moves.shape[1], 1))
+            gain = gain + moves.repeat_interleave(rate // halves, -1)
+        log_magnitude = log_magnitude + gain
         if table is None:
             return log_magnitude
         return self.expander(log_magnitude, table[:, : self.config.bands].float())
 
     def articulate(self, semantic: Tensor, wav: Tensor, copy: Tensor, kept: float | None = None) -> Tensor:
-        """What each band gets besides [B, K, N], ln of power, so that `copy` [B, T] moves as the recording wav [B, T] does.
+        """What bands get besides, so that `copy` [B, T] moves as the recording wav [B, T] does.
 
         semantic: the recording's features [B, C, N], from which `copy` was spoken. kept: 0 to 1; None is the model's own share.
+        Returns: [B, 2 * K', N], ln of power: K' bands of the articulation in the first half of each frame, then in the second
         """
         kept = self.config.articulation.kept if kept is None else kept
-        shares = self.phones(semantic)
+        shares = self.phones(semantic).repeat_interleave(2, -1)
         frames = shares.shape[-1]
-        bands = self.articulation(self._mel(wav)[..., :frames], self._mel(copy)[..., :frames], shares, kept)
-        return bands.repeat_interleave(self.config.bands // bands.shape[1], 1)
+        wav, copy = (self.mel(x.float() * self.config.gain)[..., :frames] for x in (wav, copy))
+        bands = self.articulation(wav, copy, shares, kept)  # [B, K', 2N]
+        return bands.unflatten(2, (-1, 2)).permute(0, 3, 1, 2).flatten(1, 2)
 
     def log_gain(self, bands: Tensor) -> Tensor:
         """What each band gets [B, K, N] -> ln of the gain on magnitudes [B, F, N]."""
@@ -199,7 +213,7 @@ def articulated(
     wav: Tensor,
     kept: float | None = None,
 ) -> Tensor:
-    """The latent of a recording's conversion, with bands behind it that move as the recording does.
+    """The latent of a recording's conversion, with what moves its bands as the recording does behind it.
 
     Args:
         model: a synthesizer with an equalizer.
@@ -209,11 +223,10 @@ def articulated(
     Returns: z, as `decode` takes it.
     """
     copy, _ = model.decode(z, style, log_f0)
-    bands = model.equalizer.articulate(semantic, wav, copy[:, 0], kept).to(z.dtype)
-    latent = model.config.latent
-    if z.shape[1] > latent:
-        bands = bands + z[:, latent:]
-    return torch.cat([z[:, :latent], bands], 1)
+    moves = model.equalizer.articulate(semantic, wav, copy[:, 0], kept).to(z.dtype)
+    if z.shape[1] == model.config.latent:  # no table: flat
+        z = torch.cat([z, z.new_zeros(len(z), model.equalizer.config.bands, z.shape[2])], 1)
+    return torch.cat([z, moves], 1)
 
 
 def _bins_of_bands(config: EqualizerConfig, n_fft: int) -> Tensor:
