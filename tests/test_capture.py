@@ -13,6 +13,7 @@ from test_fast import fill
 from tiny_voice import build_voice
 
 from hierspeech.pipelines.voice import Voice
+from hierspeech.synthesizer.equalizer import articulated
 from speech.capture import buckets
 from speech.capture.buckets import FRAMES, MOST_GRAPHS, Captured, Part, ladder
 from speech.capture.runner import RUNNERS, CudaGraphRunner
@@ -245,6 +246,28 @@ def test_synthesizer_and_its_rows(folders, recorded, family):
     parts = 3 if model.source is not None else 2
     assert model.captured.recordings == len(recorded) == 2 * parts
     assert model.captured.runs == 4 * parts and model.captured.eager == 0
+
+
+def test_styles_with_and_without_a_table_and_articulated_latents(folders, recorded):
+    model = Voice(folders["lite"], torch.device("cpu")).synthesizer
+    config, frames = model.config, 40
+    semantic, log_f0 = torch.randn(1, config.semantic.dim, frames), torch.full((1, 1, 4 * frames), 5.0)
+    numbers, wav = torch.randn(1, config.style_config.out), 0.1 * torch.randn(1, 320 * frames)
+
+    def speak() -> list[torch.Tensor]:
+        style = model.with_table(numbers, semantic, log_f0, wav)
+        z = model.sample_latent(semantic, log_f0, style, noise_scale=0.0)
+        moved = articulated(model, z, style, log_f0, semantic, wav, 1.0)
+        plain = model.infer(semantic, log_f0, numbers, noise_scale=0.0)
+        return [style, model.decode(z, style, log_f0)[0], model.decode(moved, style, log_f0)[0], plain]
+
+    with torch.inference_mode():
+        with plain_layout(model):
+            expected = speak()
+        ours = speak() + speak()
+    assert model.captured.recordings > 0 and model.captured.eager == 0
+    for one, other in zip(ours, expected + expected, strict=True):
+        assert one.shape == other.shape and (one - other).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("copies", [None, 4000.0])

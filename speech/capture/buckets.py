@@ -93,7 +93,7 @@ class Captured:
         size = part.size(batch, units)
         if size is None or method in self._failed:
             return self._eagerly(model, method, inputs)
-        key = (method, *size, tuple(name for name, x in inputs.items() if x is None and name != part.mask))
+        key = (method, *size, _channels(inputs, part))
         with _LOCK, torch.inference_mode(False), torch.no_grad():
             runner = self._runner(model, part, key, inputs, size)
             if runner is not None:
@@ -236,6 +236,15 @@ def _alike(x: Tensor, y: Tensor) -> bool:
         return torch.equal(x, y)
     room = 1e-3 * float(y.float().nan_to_num(0.0, 0.0, 0.0).abs().max()) + 1e-6 if y.numel() else 0.0
     return torch.allclose(x.float(), y.float(), rtol=1e-3, atol=room, equal_nan=True)
+
+
+def _channels(inputs: Mapping[str, Tensor | None], part: Part) -> tuple:
+    """What of the inputs' shapes is neither rows nor time, None for inputs that are missing: graphs differ in it."""
+    return tuple(
+        None if x is None else tuple(x.shape[1:-1] if part.inputs[name] else x.shape[1:])
+        for name, x in inputs.items()
+        if name != part.mask
+    )
 
 
 def _buffers(
