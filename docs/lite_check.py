@@ -138,8 +138,11 @@ def convert(
     return rows
 
 
-def judge(rows: list[tuple[str, str, str]]) -> None:
-    """Print word and character error rates, similarity to the references, and DNSMOS, over all rows."""
+def judge(rows: list[tuple[str, str, str]], anew: bool = False) -> None:
+    """Print word and character error rates, similarity to the references, and DNSMOS, over all rows.
+
+    anew: the recogniser forgets each utterance, where it else adapts to the ones before.
+    """
     warnings.filterwarnings("ignore")
     import jiwer
     from pocketsphinx import Decoder
@@ -156,6 +159,8 @@ def judge(rows: list[tuple[str, str, str]]) -> None:
     truth, heard, scores, own, nearest = [], [], [], [], []
     for path, text, reference in rows:
         wav = load_audio(path, 16000)[0]
+        if anew:
+            decoder.reinit_feat()
         decoder.start_utt()
         decoder.process_raw((wav * 32767).astype(np.int16).tobytes(), no_search=False, full_utt=True)
         decoder.end_utt()
@@ -211,7 +216,7 @@ def main() -> None:
     else:
         shift = 3 if args.what == "convert" else 0
         rows = convert(args.out, args.inputs[0], args.voice, shift, args.articulation, args.starts)
-    judge(rows)
+    judge(rows, anew=args.starts > 0)
 
 
 if __name__ == "__main__":
