@@ -2,13 +2,15 @@
 
 Here, in the repository, with PACK as docs/training.md makes it (`prepare.py ... --predicted`, `prepare.py clean`):
 
-    python docs/lite_gpu.py pack PACK parts --megabytes 36 [--hours 2]     waves as FLAC, 145 MB an hour of speech
+    export PYTHONPATH=.                                                      here and there: nothing is installed
+    python docs/lite_gpu.py pack PACK parts --megabytes 36 [--hours 2]       waves as FLAC, 145 MB an hour of speech
 
 There, a call for each part (the tree and the part must fit into one call: hierspeech/voices/lite-spear and docs/benchmark may stay behind):
 
     python docs/lite_gpu.py unpack parts/part-03.zip /tmp/pack               on any order of parts; those that are there add up
     setsid python docs/lite_gpu.py train /tmp/pack /tmp/runs 8000 >/tmp/log 2>&1 &      goes on between calls
-    python docs/lite_gpu.py collect /tmp/runs $OUT; tail -3 /tmp/log         newest step: weights, discriminators, state; files of 15 MiB
+    python docs/lite_gpu.py collect /tmp/runs $OUT; tail -3 /tmp/log         newest step, as much as one call may bring back
+    python docs/lite_gpu.py collect /tmp/runs $OUT --step 8000 --call 1      the next of it, and so on; the weights come with the first
 
 And here again, with the files that came back in one folder:
 
@@ -36,6 +38,8 @@ DISCRIMINATORS = Path("configs/lite/discriminators_gpu.safetensors")
 RUN = "lite_synthesizer_gpu"
 WAVES, OTHERS = ("wav", "clean"), ("f0", "predicted")
 PIECE = 15 << 20  # bytes of a file that comes back
+CALL_FILES, CALL_BYTES = 8, 60 << 20  # that come back with one call
+LARGE = "training.pt"  # what a run goes on from: comes back last, and a step folder is of use without it
 
 
 def pack(folder: Path, out: Path, megabytes: float, hours: float | None) -> None:
@@ -142,38 +146,76 @@ def train(folder: Path, runs: Path, steps: int, more: list[str]) -> int:
     return script.main([*arguments, f"train.run={RUN}", *more])
 
 
-def collect(runs: Path, out: Path) -> None:
-    """The newest step folder's files, large ones in pieces of 15 MiB."""
+def collect(runs: Path, out: Path, step: int | None, call: int) -> None:
+    """A step folder's files, large ones in pieces of 15 MiB: those that come back with the first call, or a later one."""
     from speech.run_folder import step_folders
 
-    folders = step_folders(runs / RUN)
+    folders = [folder for folder in step_folders(runs / RUN) if step is None or _number(folder) == step]
     if not folders:
-        raise ValueError(f"{runs / RUN}: no finished step yet")
+        raise ValueError(
+            f"{runs / RUN}: no finished step yet" if step is None else f"no finished step {step}"
+        )
+    calls = _calls(folders[-1])
+    if not 0 <= call < len(calls):
+        raise ValueError(f"--call {call}: expected 0 to {len(calls) - 1} for {folders[-1].name}")
     out.mkdir(parents=True, exist_ok=True)
-    for path in sorted(folders[-1].iterdir()):
-        data = path.read_bytes()
-        pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
-        for number, piece in enumerate(pieces):
-            (out / f"{folders[-1].name}.{path.name}.{number:02d}of{len(pieces):02d}").write_bytes(piece)
-    print(f"{folders[-1]}: {len(list(out.iterdir()))} files")
+    for path, number, count in calls[call]:
+        with path.open("rb") as file:
+            file.seek(number * PIECE)
+            data = file.read(PIECE)
+        (out / f"{folders[-1].name}.{path.name}.{number:02d}of{count:02d}").write_bytes(data)
+    rest = (
+        f"the next: --step {_number(folders[-1])} --call {call + 1}"
+        if call + 1 < len(calls)
+        else "all is there"
+    )
+    print(f"{folders[-1]}: {len(calls[call])} files, call {call} of 0 to {len(calls) - 1}; {rest}")
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.rsplit("_", 1)[1])
+
+
+def _calls(folder: Path) -> list[list[tuple[Path, int, int]]]:
+    """What comes back with each call: a file, the number of its piece, and how many it has."""
+    calls: list[list[tuple[Path, int, int]]] = [[]]
+    total = 0
+    for path in sorted(folder.iterdir(), key=lambda path: (path.name == LARGE, path.stat().st_size)):
+        size = path.stat().st_size
+        count = max(1, -(-size // PIECE))
+        for number in range(count):
+            piece = min(PIECE, size - number * PIECE)
+            if calls[-1] and (len(calls[-1]) == CALL_FILES or total + piece > CALL_BYTES):
+                calls.append([])
+                total = 0
+            calls[-1].append((path, number, count))
+            total += piece
+    return calls
 
 
 def restore(files: Path, run: Path) -> None:
-    """The step folder that `collect` took apart."""
-    pieces: dict[tuple[str, str], dict[int, tuple[int, Path]]] = {}
-    for path in sorted(files.glob("step_*.*of*")):
+    """The step folders that `collect` took apart; one whose training state has not come back whole is restored without it."""
+    pieces: dict[tuple[str, str], dict[int, Path]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for path in sorted(files.rglob("step_*.*of*")):
         step, name, place = path.name.split(".", 1)[0], *path.name.split(".", 1)[1].rsplit(".", 1)
-        number, count = map(int, place.split("of"))
-        pieces.setdefault((step, name), {})[number] = (count, path)
+        number, counts[step, name] = map(int, place.split("of"))
+        pieces.setdefault((step, name), {})[number] = path
     if not pieces:
         raise ValueError(f"{files}: nothing that `collect` wrote")
-    for (step, name), found in pieces.items():
-        count = next(iter(found.values()))[0]
-        if sorted(found) != list(range(count)):
-            raise ValueError(f"{files}: {len(found)} of {count} pieces of {step}/{name}, expected all")
+    for (step, name), found in list(pieces.items()):
+        if sorted(found) == list(range(counts[step, name])):
+            continue
+        short = f"{len(found)} of {counts[step, name]} pieces of {step}/{name}"
+        if name != LARGE:
+            raise ValueError(f"{files}: {short}, expected all")
+        print(f"{files}: {short}: left out", file=sys.stderr)
+        del pieces[step, name]
     for (step, name), found in pieces.items():
         (run / step).mkdir(parents=True, exist_ok=True)
-        (run / step / name).write_bytes(b"".join(found[k][1].read_bytes() for k in sorted(found)))
+        partial = run / step / (name + ".partial")
+        partial.write_bytes(b"".join(found[k].read_bytes() for k in sorted(found)))
+        partial.replace(run / step / name)
     print(f"{run}: {', '.join(sorted({step for step, _ in pieces}))}")
 
 
@@ -200,6 +242,11 @@ def main(argv: list[str] | None = None) -> int:
         add = commands.add_parser(name)
         add.add_argument(first, type=Path)
         add.add_argument(second, type=Path)
+        if name == "collect":
+            add.add_argument("--step", type=int, help="the newest, unless given")
+            add.add_argument(
+                "--call", type=int, default=0, help="0 is the first: weights, and what else fits"
+            )
     args = parser.parse_args(argv)
     try:
         if args.command == "pack":
@@ -209,7 +256,7 @@ def main(argv: list[str] | None = None) -> int:
         elif args.command == "train":
             return train(args.pack, args.runs, args.steps, args.more)
         elif args.command == "collect":
-            collect(args.runs, args.out)
+            collect(args.runs, args.out, args.step, args.call)
         else:
             restore(args.files, args.run)
     except (ValueError, OSError) as error:

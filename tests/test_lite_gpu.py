@@ -62,21 +62,54 @@ def test_it_trains_on_what_travelled(script, pack, tmp_path, monkeypatch):
     assert seen[0][0] == script.CONFIG
 
 
-def test_a_step_folder_comes_back_in_pieces(script, tmp_path, monkeypatch, capsys):
+def test_a_step_folder_comes_back_in_pieces_and_calls(script, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script, "PIECE", 1000)
+    monkeypatch.setattr(script, "CALL_FILES", 3)
+    monkeypatch.setattr(script, "CALL_BYTES", 2500)
     step = tmp_path / "runs" / script.RUN / "step_00000012"
     step.mkdir(parents=True)
-    files = {"training.pt": bytes(range(256)) * 10, "config.json": json.dumps({"a": 1}).encode()}
+    files = {
+        "training.pt": bytes(range(256)) * 10,
+        "model.safetensors": bytes(range(255, -1, -1)) * 5,
+        "config.json": json.dumps({"a": 1}).encode(),
+    }
     for name, data in files.items():
         (step / name).write_bytes(data)
-    out = tmp_path / "out"
-    assert script.main(["collect", str(tmp_path / "runs"), str(out)]) == 0
-    assert len(list(out.iterdir())) == 4 and all(path.stat().st_size <= 1000 for path in out.iterdir())
-    assert script.main(["restore", str(out), str(tmp_path / "run")]) == 0
-    assert {p.name: p.read_bytes() for p in (tmp_path / "run/step_00000012").iterdir()} == files
-    next(out.glob("*training.pt.01*")).unlink()
-    assert script.main(["restore", str(out), str(tmp_path / "other")]) == 2
-    assert "2 of 3 pieces of step_00000012/training.pt" in capsys.readouterr().err
+    came = tmp_path / "came"
+    for call in range(3):
+        out = came / f"call{call}"
+        assert script.main(["collect", str(tmp_path / "runs"), str(out), "--call", str(call)]) == 0
+        assert ("--step 12 --call" in capsys.readouterr().out) == (call < 2)
+        assert len(list(out.iterdir())) <= 3 and sum(path.stat().st_size for path in out.iterdir()) <= 2500
+        # the weights are of use alone; the training state comes with the last
+        run = tmp_path / f"run{call}"
+        assert script.main(["restore", str(came), str(run)]) == 0
+        error = capsys.readouterr().err
+        got = {path.name: path.read_bytes() for path in (run / "step_00000012").iterdir()}
+        if call < 2:
+            assert got == {name: files[name] for name in ("model.safetensors", "config.json")}
+            assert ("pieces of step_00000012/training.pt: left out" in error) == (call == 1)
+        else:
+            assert got == files
+    next(came.rglob("*model.safetensors.01*")).unlink()
+    assert script.main(["restore", str(came), str(tmp_path / "other")]) == 2
+    assert "1 of 2 pieces of step_00000012/model.safetensors" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
-    assert script.main(["collect", str(tmp_path), str(out)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--call", "1"], "--call 1: expected 0 to 0 for step_00000012"),
+        (["--step", "7"], "no finished step 7"),
+    ],
+)
+def test_what_cannot_be_collected_is_named(script, tmp_path, capsys, options, message):
+    step = tmp_path / "runs" / script.RUN / "step_00000012"
+    step.mkdir(parents=True)
+    (step / "training.pt").write_bytes(b"1")
+    assert script.main(["collect", str(tmp_path / "runs"), str(tmp_path / "out"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert script.main(["collect", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "no finished step yet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
