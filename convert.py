@@ -21,7 +21,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="convert.py", description="Speak a recording again in the voice of another.")
     parser.add_argument("--source", required=True, metavar="FILE", help="the recording whose words are kept")
     parser.add_argument(
-        "--out", default="converted.wav", help=".wav, .flac or .ogg file to write (default: %(default)s)"
+        "--out",
+        "--output",
+        default="converted.wav",
+        help=".wav, .flac or .ogg file to write (default: %(default)s)",
     )
     add_voice_options(parser)
     parser.add_argument(

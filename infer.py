@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
         help="a .csv or .jsonl table with columns text, out and, where they differ, ref, language, speed, seed, pitch_shift, "
         "pitch_range, energy",
     )
-    parser.add_argument("--out", help=f".wav, .flac or .ogg file to write (default: {DEFAULT_OUT})")
+    parser.add_argument(
+        "--out", "--output", help=f".wav, .flac or .ogg file to write (default: {DEFAULT_OUT})"
+    )
     parser.add_argument(
         "--batch-size",
         type=int,

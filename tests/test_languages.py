@@ -43,7 +43,7 @@ def voice(tmp_path_factory):
 def test_a_script_is_spoken(voice, tmp_path, capsys, code):
     text, out, words = SCRIPTS[code], tmp_path / "a.wav", tmp_path / "a.json"
     arguments = ["--device", "cpu", "--voice", str(voice), "--language", code, "--text", text]
-    assert infer.main([*arguments, "--out", str(out), "--timestamps", str(words)]) == 0
+    assert infer.main([*arguments, "--output", str(out), "--timestamps", str(words)]) == 0
     assert soundfile.info(out).duration > 0.2
     found = json.loads(words.read_text(encoding="utf-8"))["words"]
     spoken = "".join(word["text"] for word in found)

@@ -103,7 +103,7 @@ def test_voices_are_listed(capsys):
 def test_convert_and_upsample(files, tmp_path):
     out = tmp_path / "out.wav"
     arguments = ("--source", "good.wav", "--ref", "stereo.wav", "--voice", files.voice)
-    assert run(convert, files, ("--out", str(out)), *arguments) == 0
+    assert run(convert, files, ("--output", str(out)), *arguments) == 0
     assert soundfile.info(out).frames == 16000
     assert run(upsample, files, (), "good.wav", str(tmp_path / "up.wav"), "--voice", files.voice) == 0
     info = soundfile.info(tmp_path / "up.wav")
