@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         metavar="SHARE",
         help="of the source's own articulation that is kept: 0 is most like the reference, 1 keeps most words "
-        "(default: the voice's)",
+        "(default: the voice's, the more, the more alike the two voices are)",
     )
     add_stream_option(parser)
     spear_command.add_spear_options(parser, reading=False)

@@ -10,6 +10,7 @@ from tiny_voice import build_voice, recording
 import convert
 from hierspeech import VoiceConversion
 from hierspeech.synthesizer.articulation import Articulation, ArticulationConfig
+from hierspeech.synthesizer.band_filter import BandFilter
 from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer, articulated
 from speech.audio import save_audio
 from speech.spectrogram import AudioConfig
@@ -72,6 +73,35 @@ def test_another_vocal_tract_is_no_articulation(ratio):
     assert left < 1e-9 if ratio == 1 else left < 0.15 * plain
 
 
+@pytest.mark.parametrize(("apart", "alike"), [(0.0, 1.0), (0.5, 1.0), (0.9, 0.5), (1.3, 0.0), (3.0, 0.0)])
+@pytest.mark.parametrize("of", ["channel", "phone"])
+def test_the_less_two_voices_differ_the_more_is_kept(apart, alike, of):
+    tilt = apart * torch.tensor([1.0, -1.0]).repeat(BANDS // 2).repeat_interleave(MELS // BANDS)
+    tilt = tilt[None, :, None]
+    if of == "phone":  # one way in one phone, the other way in the other
+        tilt = tilt * (phones()[:, 1:2] - phones()[:, 2:3])
+    moves = 0.2 * bump(30, torch.sin(torch.arange(FRAMES) * 2 * math.pi / 11))
+
+    def given(kept: float | None, prior_frames: float = 1e-3) -> torch.Tensor:
+        module = measure(kept=0.4, same=0.6, other=1.2, stretches=1, prior_frames=prior_frames)
+        return module(moves + tilt, 0 * moves, phones(), kept)
+
+    without, coloured = given(1.0), given(1.0, 1e9)  # the phones' means taken off, and left
+    assert without.abs().max() > 0.05 and (coloured - without).abs().max() > (
+        0.9 * apart if of == "phone" else 0
+    )
+    wanted = (0.4 + 0.6 * alike) * (alike * coloured + (1 - alike) * without)
+    torch.testing.assert_close(given(None), wanted, atol=5e-3, rtol=0)
+
+
+def test_silence_says_nothing_of_a_voice():
+    torch.manual_seed(0)
+    recording, spoken = torch.randn(2, 1, MELS, FRAMES)
+    silent = phones(sound=0)
+    given = [measure(kept=0.4)(recording, spoken, silent, kept) for kept in (None, 0.4)]
+    assert given[0].abs().max() > 0.01 and torch.equal(*given)
+
+
 def test_changes_have_limits_and_silence_alone_is_no_trouble():
     loud = bump(30, 30 * torch.sin(torch.arange(FRAMES).float()))
     given = measure(rise=1.5, fall=3.0)(loud, 0 * loud, phones(), 1.0)
@@ -85,6 +115,7 @@ def test_changes_have_limits_and_silence_alone_is_no_trouble():
         ({"kept": 1.5}, "articulation.kept 1.5"),
         ({"bands": 0}, "bands"),
         ({"rise": -1.0}, "rise and fall"),
+        ({"same": 1.3}, "same of 0 or more and other above it, got 1.3 and 1.2"),
         ({"stretches": 4}, "odd"),
     ],
 )
@@ -111,6 +142,8 @@ def folder(tmp_path_factory):
 
 def test_a_conversion_keeps_the_share_that_is_asked_for(folder):
     conversion = VoiceConversion.from_pretrained(folder)
+    # weights of no training name no phones, whose means would be most of what moves
+    conversion.voice.synthesizer.equalizer.config.articulation.prior_frames = 1e6
     source, reference = recording(2.0, 150.0), recording(3.0, 220.0)
 
     def spoken(articulation=None):
@@ -139,12 +172,13 @@ def test_a_style_without_a_table_moves_as_well(folder):
     latent = config.latent
     for some in (style[:, : config.style_config.out], style):
         z = model.sample_latent(semantic, log_f0, some, noise_scale=0.0)
-        moved = articulated(model, z, some, log_f0, semantic, wav, 1.0)
+        sound, moved = articulated(model, z, some, log_f0, semantic, wav, 1.0)
         assert torch.equal(moved[:, :latent], z[:, :latent])
         own = latent + config.equalizer.bands
         before, _ = model.decode(z, some, log_f0)
         after, _ = model.decode(moved, some, log_f0)
         assert not torch.allclose(before, after, atol=1e-3)
+        torch.testing.assert_close(sound, after)
         table = z[:, latent:] if z.shape[1] > latent else torch.zeros_like(moved[:, latent:own])
         assert torch.equal(moved[:, latent:own], table)  # what the equalizer gives stays beneath
         wanted = model.equalizer.articulate(semantic, wav, before[:, 0], 1.0)
@@ -152,20 +186,62 @@ def test_a_style_without_a_table_moves_as_well(folder):
 
 
 def test_each_half_of_a_frame_moves_for_itself():
-    bands, n_fft, frames = 8, 640, 5
-    equalizer = PhoneEqualizer(EqualizerConfig(bands=bands, phones=3), 3, n_fft)
-    k = len(equalizer.articulation.plain)
-    moves = torch.zeros(1, 2, k, frames)
-    moves[0, 0, :, 1], moves[0, 1, :, 3] = 1.0, -0.5
-    behind = torch.cat([torch.full((1, bands, frames), 0.2), moves.flatten(1, 2)], 1)
-    expected = {
-        1: [0.2, 0.7, 0.2, -0.05, 0.2],  # a generator of one frame gets the mean of both halves
-        2: [0.2, 0.2, 1.2, 0.2, 0.2, 0.2, 0.2, -0.3, 0.2, 0.2],
-        4: [0.2, 0.2, 0.2, 0.2, 1.2, 1.2, *[0.2] * 8, -0.3, -0.3, *[0.2] * 4],
-    }
-    for rate, gains in expected.items():
-        gain = 2 * equalizer.colour(torch.zeros(1, n_fft // 2 + 1, rate * frames), behind, None)
-        assert torch.allclose(gain, torch.tensor(gains).expand_as(gain), atol=1e-5)
+    frames = 12
+    equalizer = PhoneEqualizer(EqualizerConfig(bands=8, phones=3), 3, 640)
+    moves = torch.zeros(1, 2, len(equalizer.articulation.plain), frames)
+    moves[0, 0, :, 3], moves[0, 1, :, 8] = 1.0, -0.5
+    torch.manual_seed(0)
+    wav = torch.randn(1, 1, 320 * frames)
+    gain = 2 * (equalizer.moved(wav, moves.flatten(1, 2)) / wav).abs().log()[0, 0]
+    # the first halves' gains belong to the first sample of a frame, the others' to the one in the middle of it
+    at = gain.unfold(0, 5, 160)[:, 0]
+    assert at[6] > 0.6 and at[17] < -0.3
+    assert at[[0, 1, 2, 3, 9, 10, 11, 12, 13, 14, 20, 21, 22, 23]].abs().max() < 1e-4
+    flat = equalizer.moved(wav, torch.full_like(moves, 0.8).flatten(1, 2))
+    torch.testing.assert_close(flat, math.exp(0.4) * wav, atol=1e-4, rtol=1e-4)
+
+
+def filtering(bands: int = 4) -> BandFilter:
+    """Bands of equal width."""
+    bins = torch.eye(bands).repeat_interleave(64, 0)
+    return BandFilter(torch.cat([bins, bins[-1:]]), 160, limit=3.0)
+
+
+def test_a_filter_gives_each_band_its_own_gain():
+    torch.manual_seed(0)
+    samples = torch.arange(160 * 60) / 16000
+    tones = [torch.sin(2 * math.pi * hz * samples) for hz in (1000.0, 3000.0)]
+    bands = torch.zeros(1, 4, 60)
+    bands[0, 1] = -2.0
+    made = filtering()(sum(tones)[None], bands)[0]
+    wanted = tones[0] + math.exp(-1.0) * tones[1]
+    assert (made - wanted)[400:-400].abs().max() < 0.01
+    loud = filtering()(tones[0][None], torch.full((1, 4, 60), 50.0))[0]
+    torch.testing.assert_close(loud, math.exp(1.5) * tones[0], atol=1e-4, rtol=1e-3)  # the limit
+
+
+def test_a_filter_sees_as_far_as_it_says_and_no_mask_is_one_of_all():
+    torch.manual_seed(0)
+    filters, wav, bands = filtering(), torch.randn(2, 160 * 40), torch.randn(2, 4, 40)
+    whole = filters(wav, bands)
+    beside = -(-filters.reach // 160)
+    part = filters(wav[:, 160 * (12 - beside) : 160 * (20 + beside)], bands[..., 12 - beside : 20 + beside])
+    inner = part[:, 160 * beside : -160 * beside]
+    torch.testing.assert_close(inner, whole[:, 160 * 12 : 160 * 20])
+    fewer = beside - 1
+    part = filters(wav[:, 160 * (12 - fewer) : 160 * (20 + fewer)], bands[..., 12 - fewer : 20 + fewer])
+    assert not torch.allclose(part[:, 160 * fewer : -160 * fewer], whole[:, 160 * 12 : 160 * 20], atol=1e-5)
+    # rows of a batch are what they are alone
+    mask = torch.arange(40)[None] < torch.tensor([[40], [25]])
+    padded = filters(wav * mask.repeat_interleave(160, 1), bands, mask)
+    torch.testing.assert_close(padded[0], whole[0])
+    torch.testing.assert_close(padded[1, : 25 * 160], filters(wav[1:, : 25 * 160], bands[1:, :, :25])[0])
+    assert not padded[1, 25 * 160 :].any()
+
+
+def test_a_filter_needs_frames_that_overlap():
+    with pytest.raises(ValueError, match="n_fft of 128: expected an even hop of at most half of it, got 65"):
+        BandFilter(torch.eye(65), 65, 3.0)
 
 
 def test_a_stream_keeps_as_much_as_a_call(folder):

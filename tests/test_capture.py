@@ -257,7 +257,7 @@ def test_styles_with_and_without_a_table_and_articulated_latents(folders, record
     def speak() -> list[torch.Tensor]:
         style = model.with_table(numbers, semantic, log_f0, wav)
         z = model.sample_latent(semantic, log_f0, style, noise_scale=0.0)
-        moved = articulated(model, z, style, log_f0, semantic, wav, 1.0)
+        _, moved = articulated(model, z, style, log_f0, semantic, wav, 1.0)
         plain = model.infer(semantic, log_f0, numbers, noise_scale=0.0)
         return [style, model.decode(z, style, log_f0)[0], model.decode(moved, style, log_f0)[0], plain]
 

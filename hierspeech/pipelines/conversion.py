@@ -67,7 +67,7 @@ class VoiceConversion(Pipeline):
             denoise_ratio: share of the cleaned reference in the style, 0 to 1; None is the voice's default.
             level: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (peak of the reference); None is the voice's default.
             articulation: how much of the movement of the source's spectrum is kept, of a voice with an equalizer: 0 is most
-                like the target, 1 keeps most words; None is the voice's default (`ArticulationConfig.kept`).
+                like the target, 1 keeps most words; None is the voice's default, `ArticulationConfig.kept` or, of voices alike, more.
         Raises:
             ValueError: an unusable source or reference, or an argument outside its range, in one sentence.
         """
@@ -103,9 +103,10 @@ class VoiceConversion(Pipeline):
         articulation: float | None = None,
     ) -> np.ndarray:
         """One piece of the source, wav [T] at the voice's rate, whose pitch range is known -> wav [T + padding]."""
-        z, log_f0 = self._latent(wav, source_range, prompt, noise_scale, generator, articulation)
-        style = prompt.synthesizer_style.to(self.voice.device)
-        wav_hat, _ = self.voice.synthesizer.decode(z, style, log_f0)
+        z, log_f0, wav_hat = self._latent(wav, source_range, prompt, noise_scale, generator, articulation)
+        if wav_hat is None:
+            style = prompt.synthesizer_style.to(self.voice.device)
+            wav_hat, _ = self.voice.synthesizer.decode(z, style, log_f0)
         return wav_hat[0, 0].float().cpu().numpy()
 
     def stream(
@@ -169,7 +170,7 @@ class VoiceConversion(Pipeline):
             _, stop = piece_bounds(wav, rate, seconds)[0]
             last = stop == len(wav)
             wav = reader.take(stop)
-            z, log_f0 = self._latent(wav, source_range, prompt, noise_scale, generator, articulation)
+            z, log_f0, _ = self._latent(wav, source_range, prompt, noise_scale, generator, articulation)
             surplus = z.shape[-1] * voice.audio.hop_length - len(wav)
             # published super-resolution sees what the padding became, as in a call
             heard = {"unheard_samples": surplus} if published and last else {"keep_samples": len(wav)}
@@ -205,8 +206,11 @@ class VoiceConversion(Pipeline):
         noise_scale: float,
         generator: torch.Generator | None,
         articulation: float | None,
-    ) -> tuple[Tensor, Tensor]:
-        """What the decoder needs of a piece wav [T], which is padded first: what `sample_latent` gives, and log F0 [1, 1, 4N]."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the decoder needs of a piece wav [T], which is padded first: what `sample_latent` gives, and log F0 [1, 1, 4N].
+
+        The third is what it makes of them [1, 1, T + padding], where that was needed to articulate; None elsewhere.
+        """
         padded = pad(wav)
         f0 = move_pitch(self._f0(padded), source_range, (prompt.log_f0_mean, prompt.log_f0_std))
         device, synthesizer = self.voice.device, self.voice.synthesizer
@@ -215,9 +219,10 @@ class VoiceConversion(Pipeline):
         log_f0 = torch.from_numpy(np.log(f0 + 1)).to(device)[None, None, : 4 * semantic.shape[-1]]
         style = prompt.synthesizer_style.to(device)
         z = synthesizer.sample_latent(semantic, log_f0, style, noise_scale=noise_scale, generator=generator)
-        if synthesizer.equalizer is not None and articulation != 0:
-            z = articulated(synthesizer, z, style, log_f0, semantic, heard, articulation)
-        return z, log_f0
+        if synthesizer.equalizer is None or articulation == 0:
+            return z, log_f0, None
+        moved, z = articulated(synthesizer, z, style, log_f0, semantic, heard, articulation)
+        return z, log_f0, moved
 
     def _f0(self, wav: np.ndarray) -> np.ndarray:
         return extract_f0(wav, self.voice.sample_rate, f0_max=F0_MAX_HZ[self.voice.description.recordings])

@@ -4,7 +4,8 @@ A compact semantic encoder is wrong about some sounds and blurs others; the wave
 the recording is at hand, and what its spectrum has more or less than that wave, band by band and frame by frame, can go onto the
 generator's spectrum as an equalizer's gains do. The target's voice must stay, so three things are taken off first: the mean over the
 recording (the channel, the colour of the voice), another length of the vocal tract (the frequency axis of the recording is stretched
-until its spectrum moves most like the wave's), and the mean difference of each phone (how this speaker colours it). There is nothing to train.
+until its spectrum moves most like the wave's), and the mean difference of each phone (how this speaker colours it). The latter
+two say how far the voices are apart, and so how much may stay. There is nothing to train.
 
 Shapes: B batch, N frames at 100 Hz, M mel bins, K bands, P phones, W stretches.
 """
@@ -22,14 +23,19 @@ from torch import Tensor, nn
 class ArticulationConfig:
     """How much of a recording's articulation its conversion keeps, and how it is measured."""
 
-    kept: float = 0.5  # share of the difference, 0 to 1, unless a call says otherwise
+    kept: float = (
+        0.5  # share of the difference, 0 to 1, between voices that differ, unless a call says otherwise
+    )
+    # how far two voices are apart, ln of power: of one that speaks like itself all is kept; in between, a share in between
+    same: float = 0.7
+    other: float = 1.2
     bands: int = (
         20  # at most, of neighbouring mel bins: too coarse for harmonics; a divisor of the equalizer's
     )
     stretches: int = 13  # of the frequency axis that are tried, an odd number: with none in the middle ...
     widest: float = 1.2  # ... from 1 / widest to widest
     prior_frames: float = (
-        10.0  # at 100 Hz: of a phone heard for that many half of the mean difference is taken off
+        2.0  # at 100 Hz: of a phone heard for that many half of the mean difference is taken off
     )
     rise: float = 1.5  # ln of power, the most that a band gains ...
     fall: float = 3.0  # ... and loses
@@ -41,6 +47,10 @@ class ArticulationConfig:
             raise ValueError(
                 "articulation: expected bands and widest of 1 or more, an odd number of stretches and prior_frames "
                 f"above 0, got {self}"
+            )
+        if not 0 <= self.same < self.other:
+            raise ValueError(
+                f"articulation: expected same of 0 or more and other above it, got {self.same:g} and {self.other:g}"
             )
         if self.rise < 0 or self.fall < 0:
             raise ValueError(f"articulation: expected rise and fall of 0 or more, got {self}")
@@ -60,28 +70,49 @@ class Articulation(nn.Module):
         self.register_buffer("plain", average, persistent=False)  # [K, M]
         self.register_buffer("stretched", average @ stretched, persistent=False)  # [W, K, M]
 
-    def forward(self, recording: Tensor, spoken: Tensor, phones: Tensor, kept: float) -> Tensor:
+    def forward(self, recording: Tensor, spoken: Tensor, phones: Tensor, kept: float | None = None) -> Tensor:
         """What each band of `spoken` gets.
 
         Args:
             recording, spoken: log-mel power [B, M, N].
             phones: share of each phone in each frame [B, P, N], silence first.
-            kept: share of the difference.
+            kept: share of the difference; None is the model's own, by how much the voices differ, and the less they do, the
+                less of the phones' means is taken off.
         Returns: [B, K, N], ln of power
         """
         sound = 1 - phones[:, :1]
         weight = sound / sound.sum(-1, keepdim=True).clamp(min=1.0)
-        moves = _centred(torch.einsum("km,bmn->bkn", self.plain, spoken), weight)
+        heard = torch.einsum("km,bmn->bkn", self.plain, spoken)
+        moves = _centred(heard, weight)
         wanted = torch.einsum("wkm,bmn->bwkn", self.stretched, recording)
         wanted = _centred(wanted, weight[:, None])
-        alike = (wanted * moves[:, None] * sound[:, None]).sum((2, 3))
-        alike = alike / (wanted.square() * sound[:, None]).sum((2, 3)).clamp(min=1e-6).sqrt()
-        best = alike.argmax(1)
+        likeness = (wanted * moves[:, None] * sound[:, None]).sum((2, 3))
+        likeness = likeness / (wanted.square() * sound[:, None]).sum((2, 3)).clamp(min=1e-6).sqrt()
+        best = likeness.argmax(1)
         missing = wanted[torch.arange(len(best), device=best.device), best] - moves
-        colour = torch.einsum("bpn,bkn->bpk", phones, missing)
-        colour = colour / (phones.sum(-1)[..., None] + self.config.prior_frames)
-        missing = missing - torch.einsum("bpn,bpk->bkn", phones, colour)
+        alike: float | Tensor = 0.0
+        if kept is None:
+            alike = self._alike(recording, heard, phones, weight)
+            kept = self.config.kept + (1 - self.config.kept) * alike
+        missing = missing - (1 - alike) * self._colour(missing, phones)
         return (kept * missing).clamp(-self.config.fall, self.config.rise)
+
+    def _colour(self, difference: Tensor, phones: Tensor) -> Tensor:
+        """The mean of each phone of a difference [B, K, N], in each frame."""
+        sums = torch.einsum("bpn,bkn->bpk", phones, difference)
+        return torch.einsum(
+            "bpn,bpk->bkn", phones, sums / (phones.sum(-1)[..., None] + self.config.prior_frames)
+        )
+
+    def _alike(self, recording: Tensor, heard: Tensor, phones: Tensor, weight: Tensor) -> Tensor:
+        """1 where the voices are one, 0 where they differ, on the whole and phone by phone [B, 1, 1]; 0 of silence, too."""
+        config = self.config
+        difference = torch.einsum("km,bmn->bkn", self.plain, recording) - heard
+        mean = (difference * weight).sum(-1, keepdim=True)
+        voices = mean - mean.mean(1, keepdim=True) + self._colour(difference - mean, phones)
+        apart = (voices.square().mean(1, keepdim=True) * weight).sum(-1, keepdim=True).sqrt()
+        alike = ((config.other - apart) / (config.other - config.same)).clamp(0.0, 1.0)
+        return alike * weight.sum(-1, keepdim=True)
 
 
 def _centred(x: Tensor, weight: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from hierspeech.synthesizer.articulation import Articulation, ArticulationConfig
+from hierspeech.synthesizer.band_filter import BandFilter
 from hierspeech.synthesizer.expander import Expander, ExpanderConfig
 from speech.spectrogram import AudioConfig, MelSpectrogram, mel_filterbank, short_windows
 
@@ -79,6 +80,8 @@ class PhoneEqualizer(nn.Module):
         bins = _bins_of_bands(config, n_fft)
         self.register_buffer("bins", bins, persistent=False)  # [F, K]
         self.expander = Expander(config.expander, bins, config.audio.sample_rate)
+        fine = _bins_of_bands(config, config.audio.n_fft).unflatten(1, (bands, -1)).sum(2)
+        self.filter = BandFilter(fine, config.audio.hop_length, config.limit)  # of the articulation
 
     def name_by(self, classifier: nn.Linear) -> None:
         """Takes the phones of the semantic encoder's classifier over."""
@@ -133,34 +136,33 @@ class PhoneEqualizer(nn.Module):
 
         Args:
             log_magnitude: [B, F, R * N], R of the generator's frames to one of features.
-            bands: what each band gets [B, K, N], ln of power; of conversions what `articulate` gives behind it.
+            bands: what each band gets [B, K, N], ln of power.
             table: [B, P * K], for what it says of the voice's level; None is a style without one.
         """
-        known = self.config.bands
         rate = log_magnitude.shape[-1] // bands.shape[-1]
-        gain = self.log_gain(bands[:, :known]).repeat_interleave(rate, -1)
-        if bands.shape[1] > known:
-            moves = bands[:, known:].unflatten(
-                1, (2, -1)
-            )  # of the first and of the second half of each frame
-            if rate % 2:  # the generator has no halves
-                moves = moves.mean(1, keepdim=True)
-            halves = moves.shape[1]
-            moves = moves.permute(0, 2, 3, 1).flatten(2)  # [B, K', halves * N]
-            moves = self.log_gain(moves.repeat_interleave(known // moves.shape[1], 1))
-            gain = gain + moves.repeat_interleave(rate // halves, -1)
-        log_magnitude = log_magnitude + gain
+        log_magnitude = log_magnitude + self.log_gain(bands).repeat_interleave(rate, -1)
         if table is None:
             return log_magnitude
         return self.expander(log_magnitude, table[:, : self.config.bands].float())
 
+    def moved(self, wav: Tensor, moves: Tensor, frame_mask: Tensor | None = None) -> Tensor:
+        """What the generator's wave becomes.
+
+        Args:
+            wav: [B, 1, hop_length * N].
+            moves: what `articulate` gave [B, 2 * K', N].
+            frame_mask: [B, N] bool, True = valid; None if every frame is.
+        """
+        bands = moves.unflatten(1, (2, -1)).permute(0, 2, 3, 1).flatten(2)  # [B, K', 2N]
+        mask = None if frame_mask is None else frame_mask.repeat_interleave(2, 1)
+        return self.filter(wav[:, 0], bands, mask)[:, None]
+
     def articulate(self, semantic: Tensor, wav: Tensor, copy: Tensor, kept: float | None = None) -> Tensor:
         """What bands get besides, so that `copy` [B, T] moves as the recording wav [B, T] does.
 
-        semantic: the recording's features [B, C, N], from which `copy` was spoken. kept: 0 to 1; None is the model's own share.
+        semantic: the recording's features [B, C, N], from which `copy` was spoken. kept: 0 to 1; None is the model's own share, by how much the voices differ.
         Returns: [B, 2 * K', N], ln of power: K' bands of the articulation in the first half of each frame, then in the second
         """
-        kept = self.config.articulation.kept if kept is None else kept
         shares = self.phones(semantic).repeat_interleave(2, -1)
         frames = shares.shape[-1]
         wav, copy = (self.mel(x.float() * self.config.gain)[..., :frames] for x in (wav, copy))
@@ -212,21 +214,25 @@ def articulated(
     semantic: Tensor,
     wav: Tensor,
     kept: float | None = None,
-) -> Tensor:
-    """The latent of a recording's conversion, with what moves its bands as the recording does behind it.
+) -> tuple[Tensor, Tensor]:
+    """A recording's conversion that moves its bands as the recording does.
 
     Args:
         model: a synthesizer with an equalizer.
-        z: what its `sample_latent` gave for `semantic`, `log_f0` and `style`; it is decoded once here, to be compared.
+        z: what its `sample_latent` gave for `semantic`, `log_f0` and `style`; it is decoded once here.
         wav: the recording [B, hop_length * N].
         kept: as for `PhoneEqualizer.articulate`.
-    Returns: z, as `decode` takes it.
+
+    Returns:
+        The wave [B, 1, hop_length * N], and the latent of which `decode` makes the same.
     """
+    equalizer = model.equalizer
     copy, _ = model.decode(z, style, log_f0)
-    moves = model.equalizer.articulate(semantic, wav, copy[:, 0], kept).to(z.dtype)
+    moves = equalizer.articulate(semantic, wav, copy[:, 0], kept).to(z.dtype)
+    moved = equalizer.moved(copy, moves)
     if z.shape[1] == model.config.latent:  # no table: flat
-        z = torch.cat([z, z.new_zeros(len(z), model.equalizer.config.bands, z.shape[2])], 1)
-    return torch.cat([z, moves], 1)
+        z = torch.cat([z, z.new_zeros(len(z), equalizer.config.bands, z.shape[2])], 1)
+    return moved, torch.cat([z, moves], 1)
 
 
 def _bins_of_bands(config: EqualizerConfig, n_fft: int) -> Tensor:

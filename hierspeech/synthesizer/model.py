@@ -363,8 +363,12 @@ class HierSpeech(nn.Module, Pretrained):
         if z.shape[1] == latent:
             return (self.generator(z, features, numbers, frame_mask),)
         table = None if style.shape == numbers.shape else style[:, numbers.shape[1] :]
-        colour = partial(self.equalizer.colour, bands=z[:, latent:], table=table)
-        return (self.generator(z[:, :latent], features, numbers, frame_mask, colour),)
+        behind = latent + self.equalizer.config.bands
+        colour = partial(self.equalizer.colour, bands=z[:, latent:behind], table=table)
+        wav = self.generator(z[:, :latent], features, numbers, frame_mask, colour)
+        if z.shape[1] > behind:
+            wav = self.equalizer.moved(wav, z[:, behind:], frame_mask)
+        return (wav,)
 
     def capturable_parts(self) -> list[Part]:
         """What may run as CUDA graphs (speech/capture)."""

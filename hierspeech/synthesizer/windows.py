@@ -18,7 +18,10 @@ from speech.modules.receptive_field import ACTIVATION_REACH, amp_reach, conv_rea
 
 
 def halo_frames(config: HierSpeechConfig) -> int:
-    """Frames of latent and source features that the generator needs on either side of those it is to speak."""
+    """Frames of latent and source features that the generator needs on either side of those it is to speak.
+
+    An articulated latent needs `filter_frames` besides.
+    """
     if config.amp is not None:
         return _amp_halo(config.amp)
     return _istft_halo(config.istft, config.audio.hop_length)
@@ -41,6 +44,14 @@ def _istft_halo(config: ISTFTGeneratorConfig, frame_samples: int) -> int:
     return -(-reach // (frame_samples // config.hop_length))
 
 
+def filter_frames(model: HierSpeech, z: Tensor) -> int:
+    """Frames that the filter of an articulated latent z [B, C, N] needs on either side; 0 for others."""
+    equalizer = model.equalizer
+    if equalizer is None or z.shape[1] <= model.config.latent + equalizer.config.bands:
+        return 0
+    return -(-equalizer.filter.reach // model.config.audio.hop_length)
+
+
 @torch.inference_mode()
 def decode_windows(
     model: HierSpeech, z: Tensor, style: Tensor, log_f0: Tensor, sizes: Iterable[int]
@@ -58,7 +69,8 @@ def decode_windows(
     Yields:
         wav [B, 1, hop_length * frames of the window].
     """
-    frames, hop, halo = z.shape[-1], model.config.audio.hop_length, halo_frames(model.config)
+    frames, hop = z.shape[-1], model.config.audio.hop_length
+    halo = halo_frames(model.config) + filter_frames(model, z)
     features, rate = None, 1
     if model.source is not None:
         features = model.excite(z, style, log_f0)[0]
