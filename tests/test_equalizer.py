@@ -254,6 +254,12 @@ def test_it_needs_a_generator_with_a_spectrum():
         config(amp=AMPGeneratorConfig(), istft=None)
 
 
+def test_its_frames_are_halves_of_the_models():
+    equalizer = EqualizerConfig(AudioConfig(n_fft=512, win_length=400, hop_length=200, n_mels=80))
+    with pytest.raises(ValueError, match="hop_length must be half of audio.hop_length 320, got 200"):
+        config(equalizer=equalizer)
+
+
 def test_a_classifier_of_other_phones_is_refused(equalizer):
     with pytest.raises(ValueError, match=r"weights \[5, 3\], the equalizer expected \[3, 3\]"):
         equalizer.name_by(nn.Linear(3, 5))

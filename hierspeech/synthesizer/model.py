@@ -68,6 +68,11 @@ class HierSpeechConfig:
             raise ValueError("the generator amp needs one of source and harmonic, got none")
         if self.equalizer is not None and self.istft is None:
             raise ValueError("the equalizer works on the spectrum of the generator istft, got amp")
+        if self.equalizer is not None and 2 * self.equalizer.audio.hop_length != self.audio.hop_length:
+            raise ValueError(
+                f"equalizer.audio.hop_length must be half of audio.hop_length {self.audio.hop_length}, "
+                f"got {self.equalizer.audio.hop_length}"
+            )
         if (self.style is None) == (self.pooled_style is None):
             raise ValueError(
                 "expected exactly one of the style encoders style and pooled_style, got both or none"
