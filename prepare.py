@@ -1,6 +1,6 @@
 """Corpus -> pack: audio, phonemes, forced alignment, F0, semantic features. Restartable; see docs/prepare.md.
 
-`prepare.py download ljspeech FOLDER` fetches a corpus, `prepare.py clean PACK` adds recordings without their noise as targets, `prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
+`prepare.py download ljspeech FOLDER` fetches a corpus, `prepare.py clean PACK` adds recordings without their noise as targets, `prepare.py tables PACK` the colours of a voice's equalizer, `prepare.py tokens PACK ...` adds semantic and acoustic tokens to a pack, `prepare.py pseudo PACK ...` has a back-translation model write
 text for them, `prepare.py bpe PACK OUT.json` fits byte pairs on its texts; each explains itself with --help.
 """
 
@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = {
         "download": _download,
         "clean": _add_clean,
+        "tables": _add_tables,
         "tokens": _add_tokens,
         "pseudo": _add_labels,
         "bpe": _fit_bpe,
@@ -125,6 +126,42 @@ def _add_clean(argv: list[str]) -> None:
 
     if not add_clean(args.pack, clean, str(args.denoiser), digest(model), noisy, args.redo):
         print("clean: there already, nothing to do", file=sys.stderr)
+
+
+def _add_tables(argv: list[str]) -> None:
+    import torch
+
+    from hierspeech.pipelines.voice import Voice, find_voice
+    from hierspeech.preparation.colours import add_tables
+    from hierspeech.synthesizer.colours import table_measure
+    from speech.semantic.quantizer import digest
+
+    parser = argparse.ArgumentParser(
+        prog="prepare.py tables",
+        description="Adds the tables of a voice's equalizer to a pack, for `data.table_rate` of the synthesizer.",
+    )
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("--voice", default="lite", help="name or folder (default: %(default)s)")
+    parser.add_argument(
+        "--speeds",
+        default="1",
+        help="as SPEED,SPEED: all that `data.speeds` of the training names (default: %(default)s)",
+    )
+    parser.add_argument("--redo", action="store_true", help="make them anew where they are there")
+    args = parser.parse_args(argv)
+    try:
+        speeds = [float(speed) for speed in args.speeds.split(",")]
+    except ValueError:
+        raise ValueError(f"--speeds {args.speeds}: expected numbers, as 1,0.9,1.1") from None
+    voice = Voice(find_voice(args.voice), torch.device("cpu"))
+    if not voice.hears:
+        raise ValueError(
+            f"--voice {args.voice}: expected one with its semantic encoder, which makes features"
+        )
+    measure = table_measure(voice.synthesizer, voice.semantic_encoder)
+    weights = f"{digest(voice.synthesizer)} {digest(voice.semantic_encoder)}"
+    if not add_tables(args.pack, measure, weights, speeds, args.redo):
+        print("table: there already, nothing to do", file=sys.stderr)
 
 
 def _add_tokens(argv: list[str]) -> None:

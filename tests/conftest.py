@@ -1,12 +1,17 @@
 """Settings for all tests, and what several of them share."""
 
 import os
+import signal
 
 import pytest
 
 # Tiny models gain nothing from threads, and OpenMP threads that wait for each other on a busy machine lose a
 # hundredfold. Set before torch is first imported, so that child processes have it too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a script starts in the background ignores Ctrl-C, and so would the programs that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", params=["lite", "official"])

@@ -16,6 +16,7 @@ from torch import Tensor
 from speech.audio import resample
 from speech.data import step_batches
 from speech.packs import Pack, SpeakerIndex
+from speech.token_arrays import token_note
 from speech.training import TrainConfig
 
 HOP = 320
@@ -40,6 +41,11 @@ class DataConfig:
         0.0  # share of examples that use text-to-vec's features (`predicted` in the pack) for their own
     )
     source_weights: dict[str, float] = field(default_factory=dict)
+    table_rate: float = 0.0  # share of examples spoken with their recording's equalizer (`table` in the pack: `prepare.py tables`)
+
+    def __post_init__(self):
+        if not 0 <= self.table_rate <= 1:
+            raise ValueError(f"data.table_rate {self.table_rate:g}: expected 0 to 1")
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Batch:
     n_prompt: Tensor  # [B]
     predicted: Tensor  # [B, C, N] features by text-to-vec, zeros where not used
     use_predicted: Tensor  # [B] bool
+    table: Tensor  # [B, P * K] the equalizer's tables, zeros where not used; [B, 0] without `data.table_rate`
 
 
 class Pieces:
@@ -71,6 +78,7 @@ class Pieces:
         self.frames = int(data.seconds * 50)
         self.context_frames = max(int(data.context_seconds * 50), self.frames)
         self.semantic_dim = semantic_dim
+        self.table_speeds = _speeds_of_tables(data) if data.table_rate else []
         fastest = max(data.speeds)
         enough = [
             self.pack.length("wav", i) >= (self.frames + 2) * HOP * fastest for i in range(len(self.pack))
@@ -132,7 +140,14 @@ class Pieces:
                 ((np.arange(self.frames) + begin + first + 0.5) * speed).astype(int).clip(max=len(rows) - 1)
             )
             predicted = rows[places].astype(np.float32).T
-        return out | {"predicted": predicted, "use_predicted": np.bool_(use)}
+        out |= {"predicted": predicted, "use_predicted": np.bool_(use)}
+        return out | {"table": self._table(index, speed, rng)}
+
+    def _table(self, index: int, speed: float, rng: np.random.Generator) -> np.ndarray:
+        if not self.table_speeds:
+            return np.zeros(0, np.float32)
+        table = self.pack.read("table", index)[self.table_speeds.index(speed)].astype(np.float32)
+        return table if rng.random() < self.data.table_rate else np.zeros_like(table)
 
     def _target(self, index: int, context: np.ndarray, begin: int, first: int, speed: float) -> np.ndarray:
         if self.data.target == "wav":
@@ -155,6 +170,19 @@ class Pieces:
         f0 = self.pack.read("f0", index)
         places = ((np.arange(count) + start + 0.5) * speed).astype(int).clip(max=len(f0) - 1)
         return f0[places].astype(np.float32) * speed
+
+
+def _speeds_of_tables(data: DataConfig) -> list[float]:
+    """The speeds at which a pack's tables were measured; ValueError where some of `data.speeds` are missing."""
+    note = token_note(data.pack, "table")
+    if note is None:
+        raise ValueError(
+            f"data.table_rate is {data.table_rate:g}, {data.pack} has no tables; `prepare.py tables` makes them"
+        )
+    known = note["spec"]["speeds"]
+    if not set(data.speeds) <= set(known):
+        raise ValueError(f"data.speeds {data.speeds}: the tables of {data.pack} are of speeds {known}")
+    return known
 
 
 def collate(examples: list[dict[str, np.ndarray]]) -> Batch:

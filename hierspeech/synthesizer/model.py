@@ -185,7 +185,8 @@ class HierSpeech(nn.Module, Pretrained):
         semantic = inputs.semantic
         if inputs.detail is not None:
             semantic = semantic + self.detail_encoder.pieces(inputs.detail, semantic.shape[-1])
-        wav, log_f0_hat = self.reconstruct(semantic, inputs.log_f0, style)
+        spoken = style if inputs.table is None else torch.cat([style, inputs.table.to(style.dtype)], 1)
+        wav, log_f0_hat = self.reconstruct(semantic, inputs.log_f0, spoken)
         return Reconstruction(wav, log_f0_hat, style, self.style_encoder(inputs.other, inputs.other_mask))
 
     def reconstruct(self, semantic: Tensor, log_f0: Tensor, style: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -98,6 +98,10 @@ class Recipe:
                 False
             )
         self.weighs_magnitude = "magnitude" in (losses or {}).get("generator", {})
+        if data.table_rate and model.equalizer is None:
+            raise ValueError(
+                f"data.table_rate is {data.table_rate:g}: expected a model with an equalizer, or 0"
+            )
         self.pieces = Pieces(data, train, model.semantic.dim)
         self.style_mel = MelSpectrogram(model.audio)
         self.mel_loss = MelLoss(mels_of_sizes(recipe.mel_sizes))
@@ -174,6 +178,7 @@ class Recipe:
                 target,
                 lengths_to_mask(batch.n_context // 320, target.shape[-1]),
                 detail,
+                batch.table if batch.table.shape[1] else None,
             )
         )
         return out.wav, out.style, out.other_style

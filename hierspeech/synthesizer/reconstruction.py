@@ -21,6 +21,9 @@ class ReconstructionInputs:
     other: Tensor  # another log-mel [B, M, P'] of the same speaker
     other_mask: Tensor  # [B, P']
     detail: DetailInputs | None = None  # for a model with a detail encoder
+    table: Tensor | None = (
+        None  # [B, P * K] of a model's equalizer (equalizer.py), which is heard in the wave
+    )
 
 
 @dataclass
