@@ -125,6 +125,18 @@ ENGLISH = [
     ("C++ & C#", "C plus plus and C hash"),
     ("α, β and Ω5", "alpha, beta and omega five"),
     ("§5 → ™", "section five to trademark"),
+    # what people type
+    ("x^2 + y^3, 10^6 and 2^-3", "x squared plus y cubed, ten to the power of six and two to the power of minus three"),
+    ("0x1F and 0xa0", "zero X one F and zero X A- zero"),
+    ("3bn people, 1.5 mn more", "three billion people, one point five million more"),
+    ("Mon-Fri, Sat. - Sun. only", "Monday to Friday, Saturday to Sunday only"),
+    ("s/he took his/her coat", "she or he took his or her coat"),
+    ("in 45 s, in the 80s", "in forty-five seconds, in the eighties"),
+    ("5 ft. 3 in. tall, 1 ft 1 in", "five feet three inches tall, one foot one inch"),
+    ('a 3.5" disk of 3.5" or', "a three point five inch disk of three point five inches or"),
+    ("Fine :-) she said ;)", "Fine she said"),
+    ("the battle in 1066, with 1066 men", "the battle in ten sixty-six, with one thousand and sixty-six men"),
+    ("in 1050 cases", "in one thousand and fifty cases"),
     # punctuation and characters
     ("It (really) is. [So]", "It, really, is. So"),
     ("No--never – ever—yes", "No — never — ever — yes"),

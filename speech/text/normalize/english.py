@@ -13,6 +13,7 @@ from speech.text.normalize.english_quantities import (
     speak_telephones,
 )
 from speech.text.normalize.english_words import (
+    drop_smileys,
     speak_abbreviations,
     speak_addresses,
     speak_roman_numerals,
@@ -25,7 +26,7 @@ _SPACE_BEFORE_MARK = re.compile(r"\s+(?=[,.!?;:…])")
 
 def normalize_english(text: str, language: str = "en-us") -> str:
     """English text as words and punctuation. Dates like 3/4/2025 start with the month in "en-us" and "en" only."""
-    text = tidy(text)
+    text = drop_smileys(tidy(text))
     text = speak_addresses(text)
     text = speak_telephones(text)  # before anything that reads parts of them as numbers
     text = speak_times(text)

@@ -18,6 +18,8 @@ _WEEKDAY = re.compile(
     rf"\b({'|'.join(d.capitalize() for d in WEEKDAYS)})\.?,?(?= {_MONTH} \d|,? \d{{1,2}} {_MONTH})"
 )
 _SHORT_WEEKDAY = re.compile(rf"\b({'|'.join(d.capitalize() for d in WEEKDAYS)})\.(?=,| [a-z])")
+_DAYS = "|".join(day.capitalize() for day in WEEKDAYS)
+_WEEKDAYS = re.compile(rf"\b({_DAYS})\.?(?:-| [-—] )({_DAYS})\b(\.(?=\s+[a-z\d]|,))?")
 _MONTH_DAY = re.compile(
     rf"\b({_MONTH}) ({_DAY}){_SUFFIX}(?:\s?(?:-|to)\s?({_DAY}){_SUFFIX})?(?![\d:%]|[.,/]\d)(,? (?={_YEAR}\b))?"
 )
@@ -31,6 +33,9 @@ _MONTH_YEAR = re.compile(rf"\b({_MONTH})(?= '?\d{{2,4}}\b)")
 _DECADE = re.compile(r"(?<![\d,.])'?(?:(\d{2})?(\d)0|(\d{2})00)(?:'?s)\b")
 _SHORT_YEAR = re.compile(r"(?<!\w)'(\d\d)\b(?!')")
 _YEARS = re.compile(rf"(?<![\d,.$€£#-])\b({_YEAR})(?:\s?[-/]\s?)({_YEAR}|\d{{2}})\b(?![,.]\d|[-/])")
+_EARLY_YEAR = re.compile(
+    r"(?i)(\b(?:in|since|until|till|from|by|year|AD|around|circa) )(10[1-9]\d)\b(?![,.]?\d|%| [a-z])"
+)
 _SINGLE_YEAR = re.compile(r"(?<![\d,.$€£#])\b(1[1-9]\d{2}|20\d{2})\b(?![,.]?\d|%)")
 
 _AMPM = r"(?:\s?([AaPp])\.?[Mm]\b(?:\.(?!\s*$|\s+[A-Z])|\.(?=\s+[A-Z]\.))?)"
@@ -44,6 +49,7 @@ def speak_dates(text: str, day_first: bool) -> str:
     """Dates, decades and years in words; `day_first` reads 3/4/2025 as the third of April."""
     text = _ISO.sub(lambda m: _date(int(m[1]), int(m[2]), int(m[3]), m[0], day_first), text)
     text = _NUMERIC.sub(lambda m: _numeric(m, day_first), text)
+    text = _WEEKDAYS.sub(lambda m: f"{WEEKDAYS[m[1].lower()]} to {WEEKDAYS[m[2].lower()]}", text)
     text = _WEEKDAY.sub(lambda m: f"{WEEKDAYS[m[1].lower()]}, ", text).replace(",  ", ", ")
     text = _DAY_MONTH.sub(_day_month, text)
     text = _MONTH_DAY.sub(_month_day, text)
@@ -57,6 +63,7 @@ def speak_dates(text: str, day_first: bool) -> str:
 
 def speak_years(text: str) -> str:
     """Four digits from 1100 to 2099 that nothing else has claimed, as years (1500 is "fifteen hundred" either way)."""
+    text = _EARLY_YEAR.sub(lambda m: m[1] + year(int(m[2])), text)
     return _SINGLE_YEAR.sub(lambda m: year(int(m[1])), text)
 
 

@@ -49,7 +49,10 @@ _COMPASS = {"N": " north", "S": " south", "E": " east", "W": " west"}
 _MEASURE = re.compile(
     rf"(?<![\w.,])(-)?({_N})(?:\s?(-|to|x|×)\s?(-)?({_N}))?(\s?|-)({_UNITS})(?![\w²³/'])(\.(?=\s+[a-z]))?"
 )
-_INCHES = re.compile(rf"{_FROM}({_N})\s?(?:in\.(?=\s+[a-z])|\")(?=\s)")
+_FEET_AND_INCHES = re.compile(
+    r"(?<![\w.,])(\d{1,2})\s?ft\.?,?\s?(\d{1,2})\s?(?:in\b|ins\b)(\.(?=\s+[a-z]|,))?"
+)
+_INCHES = re.compile(rf"(\b(?:an?|the)\s+)?{_FROM}({_N})\s?(?:in\.(?=\s+[a-z])|\"(?=\s))")
 _MIXED = re.compile(r"(?<![\w./])(?:(\d+)(?: |-| and ))?(\d{1,3})[/⁄](\d{1,3})(?![\w/]|\.\d)(-)?")
 _COUNTERS = {
     **BEFORE_NUMBERS,
@@ -66,7 +69,8 @@ _CALIBER = re.compile(r"(?i)(?<!\d)\.(\d\d)(?=[ -](?:cal|special|magnum|pistol|r
 _SERIAL = re.compile(r"(?<=[A-Za-z])-?(\d{4,})\b")
 _POWER = re.compile(r"(?<=[\w)])([⁺⁻]?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 _SCIENTIFIC = re.compile(rf"{_FROM}({_N})[eE]([+-]?)(\d+)\b")
-_CARET = re.compile(r"(?<=\d)\^(-?)(?=\d)")
+_CARET = re.compile(r"(?<=[\w)])\^(?:([23])(?![\w.]|,\d)|(-?)(?=\d))")
+_HEXADECIMAL = re.compile(r"\b0x([0-9A-Fa-f]+)\b")
 _TIMES_TEN = re.compile(r"(?<=\d)\s?[x×]\s?(?=10[⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹^])|(?<=\d)\s?\*\s?(?=\d)")
 _SPACED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3}){2,}(?![\d])|(?<![\d.,])[1-9]\d{0,2} 000(?!\d| \d)")
 _ABOUT = re.compile(r"~\s?(?=\d)")
@@ -75,6 +79,7 @@ _TIMES = re.compile(r"(?<=\d)x\b")
 _ORDINAL = re.compile(r"(?<![\w.])(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
 _RANGE = re.compile(rf"(?<![\w.-])({_N})\s?-\s?({_N})(?![\w-]|\.\d)")
 _THOUSANDS = re.compile(rf"{_FROM}({_N})[kK]\b")
+_BILLIONS = re.compile(rf"({_FROM}{_N})\s?(mn|bn|tn)\b")
 _MIXED_WORD = re.compile(r"(?<=[A-Za-z])-?(?=\d)|(?<=\d)-?(?=[A-Za-z])")
 _NUMBER = re.compile(rf"(?<![\w)])-(?={_N})|{_N}")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "01234567890123456789")
@@ -99,19 +104,14 @@ def speak_measures(text: str) -> str:
     """Counted pages and numbers with units: "No. 5", "5 km", "5-10%", "6'2\"", "20°C", "40°26'N"."""
     text = _NUMBERED.sub(lambda m: f"{_COUNTERS.get(m[1], 'number')} ", text)
     text = _ANGLE.sub(_angle, text)
-    text = _HEIGHT.sub(
-        lambda m: (
-            f"{cardinal(int(m[1]))} {'foot' if m[1] == '1' else 'feet'} {_counted(m[2], ('inch', 'inches'))}"
-        ),
-        text,
-    )
-    text = _INCHES.sub(lambda m: _counted(m[1], ("inch", "inches")), text)
+    text = _FEET_AND_INCHES.sub(_height, _HEIGHT.sub(_height, text))
+    text = _INCHES.sub(_inches, text)
     return _MEASURE.sub(_measure, text)
 
 
 def speak_numbers(text: str) -> str:
     """Everything numeric that is left: fractions, ordinals, ranges, powers, numbers inside names, plain numbers."""
-    text = _VERSION.sub(_version, text)
+    text = _HEXADECIMAL.sub(_hexadecimal, _VERSION.sub(_version, text))
     text = _ROOM.sub(lambda m: f"{m[1]} {pairs(m[2])}", text)
     text = _HOUSE.sub(lambda m: pairs(m[1]), text)
     text = _CALIBER.sub(lambda m: cardinal(int(m[1])), text)
@@ -120,14 +120,13 @@ def speak_numbers(text: str) -> str:
         text = re.sub(rf"(?<=\d)\s?{sign}", f" {fraction}", text).replace(sign, fraction)
     text = _MIXED.sub(_fraction, text)
     text = _ABOUT.sub("about ", _SPACED.sub(lambda m: m[0].replace(" ", ""), text))
-    text = _CARET.sub(
-        lambda m: f" to the power of {'minus ' if m[1] else ''}", _TIMES_TEN.sub(" times ", text)
-    )
+    text = _CARET.sub(_caret, _TIMES_TEN.sub(" times ", text))
     text = _SCIENTIFIC.sub(_scientific, text)
     text = _POWER.sub(_power, text).translate(_SUPERSCRIPTS)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1].replace(",", ""))), text)
     text = _RANGE.sub(lambda m: f"{number(m[1])} to {number(m[2])}", text)
     text = _TIMES.sub(" times", _DIMENSIONS.sub(" by ", text))
+    text = _BILLIONS.sub(lambda m: f"{m[1]} {MAGNITUDES[m[2]]}", text)
     text = _THOUSANDS.sub(lambda m: f"{m[1]} thousand" if len(m[1]) > 1 else f"{m[1]} K", text)
     text = re.sub(r"\bA(?=-?\d)", "A- ", text)  # "A4": the letter, not the article
     text = _MIXED_WORD.sub(" ", text)
@@ -191,11 +190,23 @@ def _angle(match: re.Match[str]) -> str:
     return words + _COMPASS.get(match[4] or "", "")
 
 
+def _height(match: re.Match[str]) -> str:
+    return f"{_counted(match[1], UNITS['ft'])} {_counted(match[2], ('inch', 'inches'))}"
+
+
+def _inches(match: re.Match[str]) -> str:
+    if match[1]:  # "a 3.5-inch disk"
+        return f"{match[1]}{number(match[2])} inch"
+    return _counted(match[2], ("inch", "inches"))
+
+
 def _measure(match: re.Match[str]) -> str:
     minus, first, link, last_minus, last, space, symbol, _ = match.groups()
     following = match.string[match.end() : match.end() + 1]
     if symbol in ("h", "m", "l", "g", "V", "N", "J", "W", "pt", "min", "sec") and space == "-":
         return match[0]  # "F-16-V", "3-m"
+    if symbol == "s" and space != " ":
+        return match[0]  # "the 80s"
     one, many = UNITS[symbol]
     words = ("minus " if minus else "") + number(first)
     if link:
@@ -220,6 +231,19 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _scientific(match: re.Match[str]) -> str:
     return f"{number(match[1])} times ten to the power of {'minus ' if match[2] == '-' else ''}{number(match[3])}"
+
+
+def _caret(match: re.Match[str]) -> str:
+    if match[1]:
+        return " squared" if match[1] == "2" else " cubed"
+    return f" to the power of {'minus ' if match[2] else ''}"
+
+
+def _hexadecimal(match: re.Match[str]) -> str:
+    signs = (
+        spell_digits(sign) if sign.isdigit() else "A-" if sign in "aA" else sign.upper() for sign in match[1]
+    )
+    return f"zero X {' '.join(signs)}"
 
 
 def _power(match: re.Match[str]) -> str:

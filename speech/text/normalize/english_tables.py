@@ -70,7 +70,7 @@ UNITS = {
     "l": ("liter", "liters"), "L": ("liter", "liters"), "ml": ("milliliter", "milliliters"), "mL": ("milliliter", "milliliters"),
     "cl": ("centiliter", "centiliters"), "dl": ("deciliter", "deciliters"), "tsp": ("teaspoon", "teaspoons"),
     "tbsp": ("tablespoon", "tablespoons"), "gal": ("gallon", "gallons"), "pt": ("pint", "pints"),
-    "sec": ("second", "seconds"), "secs": ("second", "seconds"), "min": ("minute", "minutes"), "mins": ("minute", "minutes"),
+    "s": ("second", "seconds"), "sec": ("second", "seconds"), "secs": ("second", "seconds"), "min": ("minute", "minutes"), "mins": ("minute", "minutes"),
     "h": ("hour", "hours"), "hr": ("hour", "hours"), "hrs": ("hour", "hours"), "yr": ("year", "years"), "yrs": ("year", "years"),
     **_with_prefixes("s", "second", "seconds", "mµμn"),
     "Hz": ("hertz", "hertz"), **_with_prefixes("Hz", "hertz", "hertz", "kMGT"),
@@ -132,6 +132,14 @@ SLASHED = {
     "n/a": "N A-",
     "N/A": "N A-",
     "and/or": "and or",
+    "he/she": "he or she",
+    "she/he": "she or he",
+    "s/he": "she or he",
+    "him/her": "him or her",
+    "his/her": "his or her",
+    "his/hers": "his or hers",
+    "He/she": "He or she",
+    "His/her": "His or her",
 }
 # Capital words that espeak would read in another way than people do
 ACRONYMS = {

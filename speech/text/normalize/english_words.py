@@ -73,12 +73,18 @@ _SEQUEL = re.compile(
     r"\b(II|III|VIII?|XIII?|XIV|XVI{1,3}|XIX)\b|(?<=[A-Z])([a-z]+ )(IV|VI|IX|XI|XV|XX[IVX]*)\b"
 )
 
+_SMILEY = re.compile(r"(?:(?<=\s)|^)[:;=]['’]?-?[()DPp|](?=$|[\s.,!?])|(?:(?<=\s)|^)<3(?=$|[\s.,!?])")
 _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,2})(?=\S)(.+?)(?<=\S)\1(?![\w*_])")
 _ASIDE = re.compile(r"(?:\s*[()\[\]{}|•·†‡])+\s*")
 _MARKS = ",.!?;:…—"
 _INNER_DOT = re.compile(r"(?<=[a-z0-9])\.(?=[a-z])")
 _SIGN = re.compile("|".join(map(re.escape, SIGNS)))
 _GREEK = re.compile(rf"(?<![Ͱ-Ͽἀ-῿])[{''.join(GREEK)}{''.join(GREEK).upper()}](?![Ͱ-Ͽἀ-῿])")
+
+
+def drop_smileys(text: str) -> str:
+    """Smileys of punctuation, which nobody speaks; emoji have names in espeak."""
+    return _SMILEY.sub("", text)
 
 
 def speak_addresses(text: str) -> str:
