@@ -24,8 +24,9 @@ needs_bf16 = pytest.mark.skipif(
 
 
 @pytest.fixture
-def fresh():
-    """`build.library` forgets what it found, before and after."""
+def fresh(monkeypatch):
+    """`build.library` forgets what it found, before and after, and what the user's environment says of it."""
+    monkeypatch.delenv("HIERSPEECH_KERNELS", raising=False)
     build.library.cache_clear()
     yield
     build.library.cache_clear()
