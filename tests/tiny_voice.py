@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from denoiser.model import Denoiser, DenoiserConfig
+from hierspeech.synthesizer.carrier import CarrierConfig
 from hierspeech.synthesizer.encoders import SemanticEncoderConfig
 from hierspeech.synthesizer.equalizer import EqualizerConfig
 from hierspeech.synthesizer.generator import AMPGeneratorConfig
@@ -90,7 +91,7 @@ def _lite(folder: Path) -> None:
         flow=FlowConfig(n_flows=0),
         prosody=None,
         source=None,
-        harmonic=HarmonicSourceConfig(channels=8),
+        harmonic=HarmonicSourceConfig(channels=8, carrier=CarrierConfig()),
         amp=None,
         istft=ISTFTGeneratorConfig(width=16, layers=1),
         equalizer=EqualizerConfig(bands=4),

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denoiser.model import NOTHING, Denoiser
+from hierspeech.synthesizer.carrier import Carrier
 from hierspeech.synthesizer.harmonic import HarmonicSource
 from hierspeech.synthesizer.istft import ISTFTGenerator
 from speech.spectrogram import LinearSpectrogram
@@ -100,6 +101,14 @@ class _HarmonicSource(HarmonicSource):
         return torch.cat([real * factor, imaginary * factor], 1)
 
 
+class _Carrier(Carrier):
+    def analyse(self, wav: Tensor) -> tuple[Tensor, Tensor]:
+        pad = (self.n_fft - self.hop_length) // 2
+        real, imaginary = analyse(F.pad(wav, (pad, pad)), self.analysis, self.hop_length)
+        scale = 1 / self.window.square().sum().sqrt()
+        return real * scale, imaginary * scale
+
+
 class _ISTFTGenerator(ISTFTGenerator):
     def overlap_add(self, spec: Tensor, mask: Tensor | None = None) -> Tensor:
         hop = self.config.hop_length
@@ -164,7 +173,12 @@ def _two_windows(module: nn.Module) -> None:
     _add(module, module.window, module.out_window, module.config.n_fft, module.out_fft)
 
 
+def _window_of_carrier(module: nn.Module) -> None:
+    _add(module, module.window, None, module.n_fft, module.n_fft)
+
+
 REPLACEMENTS = {
+    Carrier: (_Carrier, _window_of_carrier),
     LinearSpectrogram: (_LinearSpectrogram, _one_window),
     HarmonicSource: (_HarmonicSource, _one_window),
     ISTFTGenerator: (_ISTFTGenerator, _one_window),

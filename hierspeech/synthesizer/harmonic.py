@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hierspeech.synthesizer.carrier import Carrier, CarrierConfig
 from speech.spectrogram import AudioConfig
 
 F0_HOP = 80  # samples
@@ -29,10 +30,13 @@ class HarmonicSourceConfig:
     n_fft: int = 640
     hop_length: int = 160
     noise: float = 0.03  # standard deviation of the noise added to pulses of unit power
+    carrier: CarrierConfig | None = (
+        None  # what the upper bands are made of, handed on to a generator that shapes it
+    )
 
 
 class HarmonicSource(nn.Module):
-    """log F0 -> features [B, channels, T / hop_length] of a pulse-and-noise excitation."""
+    """log F0 -> features [B, channels, T / hop_length] of a pulse-and-noise excitation, and behind them its carrier, if any."""
 
     def __init__(
         self, config: HarmonicSourceConfig, latent: int, style_channels: int, audio: AudioConfig
@@ -45,26 +49,43 @@ class HarmonicSource(nn.Module):
         # Inference repeats one stretch of noise, so that equal inputs give equal speech, alone or in a batch.
         noise = np.random.default_rng(0).standard_normal(NOISE_SAMPLES, dtype=np.float32)
         self.register_buffer("noise", torch.from_numpy(noise), persistent=False)
+        self.carrier: Carrier | None = None
+        if config.carrier is not None:
+            self.carrier = Carrier(config.carrier, config.n_fft, config.hop_length, audio.sample_rate)
         self.proj = nn.Conv1d(2 * (config.n_fft // 2 + 1), config.channels, 1)
 
     def forward(
         self, z: Tensor, style: Tensor, log_f0: Tensor, frame_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
-        """log_f0 [B, 1, 4N] -> (features [B, channels, 320 N / hop_length], None); z, style are not used."""
+        """log_f0 [B, 1, 4N] -> (features [B, channels, 320 N / hop_length], None); z, style are not used.
+
+        With a carrier [B, channels + carrier.channels, 320 N / hop_length].
+        """
         if frame_mask is not None:
             log_f0 = log_f0 * frame_mask.repeat_interleave(4, 1)[:, None]
-        wav = self.excitation(log_f0)
+        pulses, noise, cycles, voiced = self.parts(log_f0)
         if frame_mask is not None:
-            wav = wav * frame_mask.repeat_interleave(wav.shape[-1] // frame_mask.shape[-1], 1)
-        spectrum = self.spectrum(wav)
-        features = self.proj(spectrum.to(self.proj.weight.dtype))
+            samples = frame_mask.repeat_interleave(noise.shape[-1] // frame_mask.shape[-1], 1)
+            pulses, noise = pulses * samples, noise * samples
+        features = self.proj(self.spectrum(self._mixed(pulses, noise, voiced)).to(self.proj.weight.dtype))
+        if self.carrier is not None:
+            with torch.autocast(log_f0.device.type, enabled=False):
+                features = torch.cat([features, self.carrier(pulses * voiced, noise, cycles, voiced)], 1)
         if frame_mask is not None:
             rate = features.shape[-1] // frame_mask.shape[-1]
             features = features * frame_mask.repeat_interleave(rate, 1)[:, None]
         return features, None
 
     def excitation(self, log_f0: Tensor) -> Tensor:
-        """log_f0 [B, 1, 4N] -> excitation [B, 320 N] in float32.
+        """log_f0 [B, 1, 4N] -> excitation [B, 320 N] in float32."""
+        pulses, noise, _, voiced = self.parts(log_f0)
+        return self._mixed(pulses, noise, voiced)
+
+    def _mixed(self, pulses: Tensor, noise: Tensor, voiced: Tensor) -> Tensor:
+        return voiced * (pulses + self.config.noise * noise) + (1 - voiced) * 0.3 * noise
+
+    def parts(self, log_f0: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """log_f0 [B, 1, 4N] -> pulses and noise of unit power, cycles (0 to 1, since the last pulse), voiced (0 or 1), all [B, 320 N].
 
         All harmonics up to the Nyquist frequency in closed form: sum_{k=1..K} cos kx = (sin((K + 1/2) x) / sin(x/2) - 1) / 2.
         """
@@ -79,7 +100,8 @@ class HarmonicSource(nn.Module):
             f0_wave = torch.where(steady, smooth, held)
             # the phase is summed in double precision: a minute of speech has hundreds of thousands of radians
             cycles = (f0_wave.double() / self.sample_rate).cumsum(1)
-            angle = (cycles - cycles.floor()).float() * (2 * math.pi)
+            cycles = (cycles - cycles.floor()).float()
+            angle = cycles * (2 * math.pi)
             harmonics = (self.sample_rate / 2 / f0_wave.clamp(min=20)).floor().clamp(min=1)
             half = torch.sin(angle / 2)
             safe = torch.where(half.abs() < 1e-4, torch.full_like(half, 1e-4), half)
@@ -87,7 +109,7 @@ class HarmonicSource(nn.Module):
             ratio = torch.where(half.abs() < 1e-4, 2 * harmonics + 1, ratio)
             pulses = (ratio - 1) / 2 * torch.sqrt(2 / harmonics)  # unit power
             noise = torch.randn_like(pulses) if self.training else self._fixed_noise(pulses.shape[-1])
-            return voiced_wave * (pulses + self.config.noise * noise) + (1 - voiced_wave) * 0.3 * noise
+            return pulses, noise.expand_as(pulses), cycles, voiced_wave
 
     def _fixed_noise(self, samples: int) -> Tensor:
         # rounded up by one too many: division rounds towards zero in exported graphs, so not -(-samples // ...)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hierspeech.synthesizer.carrier import Carrier
 from speech.modules.convnext import ConvNeXtBlock
 from speech.modules.istft import overlap_add
 from speech.spectrogram import AudioConfig
@@ -41,6 +42,7 @@ class ISTFTGenerator(nn.Module):
         style_channels: int,
         source_channels: int,
         audio: AudioConfig,
+        carrier: Carrier | None = None,
     ) -> None:
         super().__init__()
         if audio.hop_length % config.hop_length:
@@ -49,7 +51,13 @@ class ISTFTGenerator(nn.Module):
             )
         if (config.n_fft - config.hop_length) % 2 or config.n_fft < 2 * config.hop_length:
             raise ValueError(f"istft: expected an n_fft of hop_length plus an even number, got {config}")
+        if carrier is not None and (carrier.n_fft, carrier.hop_length) != (config.n_fft, config.hop_length):
+            raise ValueError(
+                f"a carrier of n_fft {carrier.n_fft} and hop_length {carrier.hop_length} needs an istft of the same, got {config}"
+            )
         self.config = config
+        self.carrier = carrier
+        self.source_channels = source_channels
         self.rate = audio.hop_length // config.hop_length
         self.latent_in = nn.Conv1d(latent, config.width, 3, padding=1)
         self.source_in = nn.Conv1d(source_channels, config.width, 3, padding=1) if source_channels else None
@@ -70,14 +78,17 @@ class ISTFTGenerator(nn.Module):
         frame_mask: Tensor | None = None,
         colour: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """z [B, latent, N], source [B, source_channels, N * rate], style [B, style_channels] -> wav [B, 1, T], 0 in padding.
+        """z [B, latent, N], source [B, source_channels, N * rate] (the carrier's behind them), style [B, style_channels] -> wav [B, 1, T], 0 in padding.
 
         `colour` takes and gives the logarithm of the magnitudes [B, n_fft / 2 + 1, N * rate] before they are heard.
         """
         z = z.repeat_interleave(self.rate, -1)  # [B, latent, N * rate]
         mask = None if frame_mask is None else frame_mask.repeat_interleave(self.rate, 1)[:, None].to(z.dtype)
         x = self.latent_in(z if mask is None else z * mask) + self.style_in(style)[..., None]
+        carrier = None
         if self.source_in is not None:
+            source, carrier = source[:, : self.source_channels], source[:, self.source_channels :]
+            source = source.to(x.dtype)
             x = x + self.source_in(source if mask is None else source * mask)
         x = x if mask is None else x * mask
         for block in self.blocks:
@@ -88,7 +99,11 @@ class ISTFTGenerator(nn.Module):
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
         if mask is not None:
             magnitude = magnitude * mask
-        wav = self.overlap_add(torch.polar(magnitude, angle), mask)
+        if self.carrier is None:
+            spec = torch.polar(magnitude, angle)
+        else:
+            spec = self.carrier.carried(magnitude, angle, carrier)
+        wav = self.overlap_add(spec, mask)
         if frame_mask is not None:
             wav = wav * frame_mask.repeat_interleave(wav.shape[-1] // frame_mask.shape[-1], 1)
         return wav[:, None]

@@ -134,7 +134,12 @@ class HierSpeech(nn.Module, Pretrained):
             self.generator = AMPGenerator(config.amp, latent, style_channels, source_channels, config.audio)
         else:
             self.generator = ISTFTGenerator(
-                config.istft, latent, style_channels, source_channels, config.audio
+                config.istft,
+                latent,
+                style_channels,
+                source_channels,
+                config.audio,
+                getattr(self.source, "carrier", None),
             )
         self.prosody_decoder = None
         if config.prosody is not None:

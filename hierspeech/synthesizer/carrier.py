@@ -1,0 +1,115 @@
+"""Carrier: what the upper bands of speech are made of, pulses and noise in step with the pitch, for the generator to shape.
+
+A generator that predicts spectra frame by frame must predict the phase of each bin from features that cannot hold it, and losses on
+mel bands do not hear what it does instead: phases that turn alike in every frame, a hum at the frame rate in each /s/ and above
+2 kHz in each vowel (docs/lite.md, experiment 40). So where speech is noise, or nearly, the phases come from the excitation
+(harmonic plus noise model, Stylianou 2001): noise where the voice is silent; above some 2 kHz of voiced frames the excitation's
+pulses and noise that swells with them. Below, the generator keeps its own. Nothing is trained.
+
+Shapes: B batch, F bins of the generator's STFT, K of its frames, T = hop_length * K samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass
+class CarrierConfig:
+    """Which bins of voiced frames are carried, and how much of them are pulses."""
+
+    from_hz: float = 1500.0  # below it voiced frames have the generator's own phases
+    full_hz: float = 2500.0  # above it all is carried
+    pulses_low: float = 0.6  # share of the power that pulses have at from_hz
+    pulses_high: float = 0.25  # and at half of the sample rate
+    swell: float = 0.18  # periods: width of the noise around each pulse
+    unvoiced_hz: float = 200.0  # below it unvoiced frames have the generator's own phases
+
+    def __post_init__(self):
+        if not 0 <= self.from_hz < self.full_hz:
+            raise ValueError(f"carrier: expected 0 <= from_hz < full_hz, got {self}")
+        if not (0 <= self.pulses_low <= 1 and 0 <= self.pulses_high <= 1) or self.swell <= 0:
+            raise ValueError(f"carrier: expected shares of pulses of 0 to 1 and a swell above 0, got {self}")
+
+
+class Carrier(nn.Module):
+    """Makes the carrier of an excitation (`forward`), and puts magnitudes onto it (`carried`)."""
+
+    def __init__(self, config: CarrierConfig, n_fft: int, hop_length: int, sample_rate: int) -> None:
+        super().__init__()
+        self.config, self.n_fft, self.hop_length = config, n_fft, hop_length
+        self.channels = 2 * (n_fft // 2 + 1) + 1
+        hertz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+        way = ((hertz - config.from_hz) / (sample_rate / 2 - config.from_hz)).clamp(min=0)
+        pulses = config.pulses_low + (config.pulses_high - config.pulses_low) * way
+        carried = ((hertz - config.from_hz) / (config.full_hz - config.from_hz)).clamp(0, 1)
+        ripple = n_fft // hop_length  # bins between lines at the frame rate
+        smoothing = torch.ones(ripple + 1) / ripple
+        smoothing[[0, -1]] /= 2
+        self.reach = ripple // 2
+        if ripple % 2:
+            raise ValueError(
+                f"carrier: expected an n_fft of an even number of hops, got {n_fft} and {hop_length}"
+            )
+        self.register_buffer("smoothing", smoothing[None, None], persistent=False)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer("pulses", pulses[:, None], persistent=False)
+        self.register_buffer("voiced_share", carried[:, None], persistent=False)
+        self.register_buffer(
+            "unvoiced_share", (hertz >= config.unvoiced_hz).float()[:, None], persistent=False
+        )
+
+    def forward(self, pulses: Tensor, noise: Tensor, cycles: Tensor, voiced: Tensor) -> Tensor:
+        """The carrier of an excitation.
+
+        Args:
+            pulses: pulse train of unit power [B, T], 0 where unvoiced.
+            noise: of unit power [B, T].
+            cycles: 0 to 1, how much of a period has passed since the last pulse [B, T].
+            voiced: 0 or 1 [B, T].
+
+        Returns:
+            [B, 2 * F + 1, K]: real and imaginary part, of unit power on average, and the voiced share of each frame.
+        """
+        width = self.config.swell
+        near = torch.minimum(cycles, 1 - cycles)
+        swell = (-(near / width).square() / 2).exp() / (width * torch.pi**0.5) ** 0.5  # of unit power
+        noise = torch.where(voiced > 0, swell * noise, noise)
+        share = F.avg_pool1d(voiced[:, None], self.hop_length)  # [B, 1, K]
+        periodic = self.pulses * share
+        weights = periodic.sqrt(), (1 - periodic).sqrt()
+        (real, imaginary), (noise_real, noise_imaginary) = self.analyse(pulses), self.analyse(noise)
+        real = weights[0] * real + weights[1] * noise_real
+        imaginary = weights[0] * imaginary + weights[1] * noise_imaginary
+        return torch.cat([real, imaginary, share], 1)
+
+    def carried(self, magnitude: Tensor, angle: Tensor, carrier: Tensor) -> Tensor:
+        """Magnitudes and the generator's angles [B, F, K], what `forward` gave -> the spectrum [B, F, K], complex."""
+        bins = magnitude.shape[1]
+        voiced = carrier[:, -1:]
+        # not 1 - share: of a share that is 1 but for rounding the root would be audible
+        kept = voiced * (1 - self.voiced_share) + (1 - voiced) * (1 - self.unvoiced_share)
+        share = voiced * self.voiced_share + (1 - voiced) * self.unvoiced_share
+        own = kept.clamp(min=0).sqrt() * magnitude
+        # a generator whose phases turn alike in every frame has learnt magnitudes with the same ripple, which mels do not see
+        power = F.pad(magnitude.square().transpose(1, 2), (self.reach, self.reach), mode="replicate")
+        smooth = F.conv1d(power.flatten(0, 1)[:, None], self.smoothing).view(
+            power.shape[0], power.shape[1], -1
+        )
+        other = (share * smooth.transpose(1, 2)).clamp(min=1e-20).sqrt()
+        real = own * angle.cos() + other * carrier[:, :bins]
+        return torch.complex(real, own * angle.sin() + other * carrier[:, bins:-1])
+
+    def analyse(self, wav: Tensor) -> tuple[Tensor, Tensor]:
+        """wav [B, T] -> real and imaginary part [B, F, K] of frames that are centred on sample hop * (k + 1/2), as the generator's."""
+        pad = (self.n_fft - self.hop_length) // 2
+        padded = F.pad(wav, (pad, pad))
+        spectrum = torch.stft(
+            padded, self.n_fft, self.hop_length, window=self.window, center=False, return_complex=True
+        )
+        spectrum = spectrum / self.window.square().sum().sqrt()
+        return spectrum.real, spectrum.imag
