@@ -73,7 +73,7 @@ _SEQUEL = re.compile(
     r"\b(II|III|VIII?|XIII?|XIV|XVI{1,3}|XIX)\b|(?<=[A-Z])([a-z]+ )(IV|VI|IX|XI|XV|XX[IVX]*)\b"
 )
 
-_SMILEY = re.compile(r"(?:(?<=\s)|^)[:;=]['’]?-?[()DPp|](?=$|[\s.,!?])|(?:(?<=\s)|^)<3(?=$|[\s.,!?])")
+_SMILEY = re.compile(r"(?:(?<=\s)|^)[:;=]['’]?-?[()DPp|](?=$|[\s.,!?])")
 _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,2})(?=\S)(.+?)(?<=\S)\1(?![\w*_])")
 _ASIDE = re.compile(r"(?:\s*[()\[\]{}|•·†‡])+\s*")
 _MARKS = ",.!?;:…—"
