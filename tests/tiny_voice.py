@@ -38,10 +38,15 @@ STYLE = StyleEncoderConfig(n_mels=16, hidden=8, out=6)
 DENOISER = DenoiserConfig(channels=8, dense_depth=2, n_blocks=1, heads=2, ffn_expansion=2, conv_kernel=7)
 
 
-def build_voice(folder: Path, family: str, speechsr: bool = False, denoiser: bool = False, **changes) -> Path:
-    """Writes a voice with random weights; family "lite" (AlignedTTV, iSTFT) or "official" (TTV, AMP); returns the folder."""
+def build_voice(
+    folder: Path, family: str, speechsr: bool = False, denoiser: bool = False, carrier: bool = True, **changes
+) -> Path:
+    """Writes a voice with random weights; family "lite" (AlignedTTV, iSTFT with or without carrier) or "official" (TTV, AMP); returns the folder."""
     torch.manual_seed(0)
-    {"lite": _lite, "official": _official}[family](folder)
+    if family == "lite":
+        _lite(folder, CarrierConfig() if carrier else None)
+    else:
+        _official(folder)
     encoder = PhoneticEncoder(PhoneticEncoderConfig(dim=SEMANTIC.dim, width=16, layers=1))
     encoder.save_pretrained(folder / "phonetic")
     values = {
@@ -65,7 +70,7 @@ def build_voice(folder: Path, family: str, speechsr: bool = False, denoiser: boo
     return folder
 
 
-def _lite(folder: Path) -> None:
+def _lite(folder: Path, carrier: CarrierConfig | None) -> None:
     style = StylePoolingConfig(n_mels=16, width=8, layers=1, out=6)
     ttv = AlignedTTVConfig(
         AUDIO,
@@ -91,7 +96,7 @@ def _lite(folder: Path) -> None:
         flow=FlowConfig(n_flows=0),
         prosody=None,
         source=None,
-        harmonic=HarmonicSourceConfig(channels=8, carrier=CarrierConfig()),
+        harmonic=HarmonicSourceConfig(channels=8, carrier=carrier),
         amp=None,
         istft=ISTFTGeneratorConfig(width=16, layers=1),
         equalizer=EqualizerConfig(bands=4),
