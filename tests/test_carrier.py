@@ -8,6 +8,7 @@ import torch
 from hierspeech.synthesizer.carrier import Carrier, CarrierConfig
 from hierspeech.synthesizer.harmonic import HarmonicSource, HarmonicSourceConfig
 from hierspeech.synthesizer.istft import ISTFTGenerator, ISTFTGeneratorConfig
+from hierspeech.synthesizer.model import HierSpeechConfig
 from speech.modules.istft import overlap_add
 from speech.spectrogram import AudioConfig
 
@@ -115,6 +116,13 @@ def test_what_does_not_fit_is_said():
         CarrierConfig(pulses_low=1.5)
     with pytest.raises(ValueError, match="even number of hops"):
         Carrier(CarrierConfig(), 480, 160, 16000)
+    with pytest.raises(
+        ValueError, match="carrier.full_hz 9000: expected half of the sample rate 16000 at most"
+    ):
+        Carrier(CarrierConfig(from_hz=8000.0, full_hz=9000.0), 640, 160, 16000)
+    harmonic = HarmonicSourceConfig(carrier=CarrierConfig())
+    with pytest.raises(ValueError, match="harmonic.carrier is shaped by the generator istft, got amp"):
+        HierSpeechConfig(source=None, harmonic=harmonic)
     carrier = Carrier(CarrierConfig(), 1280, 320, 16000)
     with pytest.raises(
         ValueError, match="a carrier of n_fft 1280 and hop_length 320 needs an istft of the same"

@@ -41,6 +41,10 @@ class Carrier(nn.Module):
 
     def __init__(self, config: CarrierConfig, n_fft: int, hop_length: int, sample_rate: int) -> None:
         super().__init__()
+        if config.full_hz > sample_rate / 2:
+            raise ValueError(
+                f"carrier.full_hz {config.full_hz:g}: expected half of the sample rate {sample_rate} at most"
+            )
         self.config, self.n_fft, self.hop_length = config, n_fft, hop_length
         self.channels = 2 * (n_fft // 2 + 1) + 1
         hertz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)
