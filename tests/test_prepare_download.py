@@ -4,6 +4,7 @@ import io
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,8 @@ import prepare
 from hierspeech.preparation.download import download
 
 
-def archive(folder: str) -> bytes:
-    """A .tar.bz2 of one small file, and enough noise that it has some length."""
+def archive(folder: str, outside: str = "") -> bytes:
+    """A .tar.bz2 of one small file, a link, and enough noise that it has some length; and of a file called `outside`."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:bz2") as tar:
         for name, content in (
@@ -22,6 +23,11 @@ def archive(folder: str) -> bytes:
             info = tarfile.TarInfo(f"{folder}/{name}")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo(f"{folder}/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        if outside:
+            tar.addfile(tarfile.TarInfo(outside), io.BytesIO())
     return file.getvalue()
 
 
@@ -30,6 +36,10 @@ def site():
     """(address, ranges that were asked for)."""
     whole = archive("LJSpeech-1.1")
     contents = {"/whole": whole, "/other": archive("Other"), "/noise": b"no archive at all", "/short": whole}
+    contents |= {
+        "/above": archive("LJSpeech-1.1", "../evil"),
+        "/root": archive("LJSpeech-1.1", "/tmp/evil-of-an-archive"),
+    }
     ranges = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,6 +69,9 @@ def test_a_corpus_is_fetched_once(site, tmp_path, capsys):
     address, ranges = site
     assert prepare.main(["download", "ljspeech", str(tmp_path), "--url", f"{address}/whole"]) == 0
     assert (tmp_path / "LJSpeech-1.1" / "metadata.csv").read_text().startswith("LJ001-0001")
+    assert sorted(path.name for path in (tmp_path / "LJSpeech-1.1").iterdir()) == ["metadata.csv", "wavs"], (
+        "no link"
+    )
     assert "--layout ljspeech" in capsys.readouterr().out
     before = len(ranges)
     assert prepare.main(["download", "ljspeech", str(tmp_path), "--url", f"{address}/whole"]) == 0
@@ -73,6 +86,15 @@ def test_a_broken_download_goes_on(site, tmp_path):
     assert not (tmp_path / "LJSpeech-1.1").exists()
     assert (download("ljspeech", tmp_path, f"{address}/short") / "metadata.csv").is_file()
     assert ranges[-1] == "bytes=100-"
+
+
+def test_nothing_is_written_outside_of_the_folder(site, tmp_path):
+    address, _ = site
+    for path in ("above", "root"):
+        with pytest.raises(ValueError, match="damaged .*evil.* lies outside of the archive"):
+            download("ljspeech", tmp_path / "corpora", f"{address}/{path}")
+    assert not list(tmp_path.rglob("evil*"))
+    assert not Path("/tmp/evil-of-an-archive").exists()
 
 
 def test_what_is_no_such_corpus_is_refused(site, tmp_path, capsys):
