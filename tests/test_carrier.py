@@ -46,11 +46,11 @@ def flat(carried=None):
     """The wave of flat magnitudes whose phases stand still, as a network that cannot hear phases makes them; or carried."""
     torch.manual_seed(0)
     magnitude, angle = torch.ones(1, 321, FRAMES), (6.3 * torch.rand(1, 321, 1)).expand(-1, -1, FRAMES)
-    spectrum = torch.polar(magnitude, angle)
-    if carried is not None:
-        made, carrier = carried
-        spectrum = made.carrier.carried(magnitude, angle, carrier)
-    return overlap_add(spectrum, WINDOW, 160)[0]
+    if carried is None:
+        return overlap_add(torch.polar(magnitude, angle), WINDOW, 160)[0]
+    made, carrier = carried
+    own, carried = made.carrier.carried(magnitude, angle, carrier)
+    return (overlap_add(own, WINDOW, 160) + made.carrier.overlap_add(carried))[0]
 
 
 def test_noise_has_no_hum_at_the_frame_rate():
@@ -65,7 +65,7 @@ def test_power_is_what_the_magnitudes_say():
     assert 0.9 < power * WINDOW.square().sum() < 1.1  # a spectrum of ones is that of noise with this power
     for hertz in (0.0, 120.0):
         spectrum = carrier_of(hertz)[1]
-        power = (spectrum[:, :321].square() + spectrum[:, 321:-1].square())[0, 100:, 10:-10].mean()
+        power = (spectrum[:, :161].square() + spectrum[:, 161:-1].square())[0, 100:, 10:-10].mean()
         assert 0.85 < power < 1.15
         assert (spectrum[:, -1] == (hertz > 0)).all()
 
@@ -86,16 +86,28 @@ def test_the_generators_own_phases_below():
     torch.manual_seed(0)
     magnitude, angle = torch.rand(1, 321, FRAMES), 6 * torch.rand(1, 321, FRAMES)
     low = int(1500 / 25) + 1
-    carried = made.carrier.carried(magnitude, angle, carrier)
-    torch.testing.assert_close(carried[:, :low], torch.polar(magnitude, angle)[:, :low])
-    assert (carried[:, 2 * low :] - torch.polar(magnitude, angle)[:, 2 * low :]).abs().mean() > 0.2
+    own, carried = made.carrier.carried(magnitude, angle, carrier)
+    torch.testing.assert_close(own[:, :low], torch.polar(magnitude, angle)[:, :low])
+    assert carried[:, : low // 2].abs().max() < 1e-8
+    assert (own[:, 2 * low :] == 0).all()
+    assert carried[:, low:].abs().mean() > 0.2
+
+
+def test_bursts_stay_short():
+    made, carrier = carrier_of(0.0)
+    magnitude = torch.zeros(1, 321, FRAMES)
+    magnitude[..., 200] = 1
+    wave = above(made.carrier.overlap_add(made.carrier.carried(magnitude, magnitude, carrier)[1])[0], 500)
+    power = wave.square()
+    middle = 200 * 160 + 80 - 1600
+    assert power[middle - 160 : middle + 160].sum() > 0.99 * power.sum()
 
 
 def test_ripple_of_the_magnitudes_at_the_frame_rate_is_not_carried():
     made, carrier = carrier_of(0.0)
     magnitude = 1 + torch.cos(math.pi / 2 * torch.arange(321.0))[None, :, None].expand(1, 321, FRAMES)
-    spectrum = made.carrier.carried(magnitude, torch.zeros_like(magnitude), carrier)
-    shape = (spectrum / torch.complex(carrier[:, :321], carrier[:, 321:-1])).abs()[0, 20:-20]
+    spectrum = made.carrier.carried(magnitude, torch.zeros_like(magnitude), carrier)[1]
+    shape = (spectrum / torch.complex(carrier[:, :161], carrier[:, 161:-1])).abs()[0, 20:-20]
     assert shape.std() / shape.mean() < 0.01
 
 
@@ -116,6 +128,9 @@ def test_what_does_not_fit_is_said():
         CarrierConfig(pulses_low=1.5)
     with pytest.raises(ValueError, match="even number of hops"):
         Carrier(CarrierConfig(), 480, 160, 16000)
+    for size in (160, 400, 1280):
+        with pytest.raises(ValueError, match=f"carrier.n_fft {size}: expected an even number of hops of 160"):
+            Carrier(CarrierConfig(n_fft=size), 640, 160, 16000)
     with pytest.raises(
         ValueError, match="carrier.full_hz 9000: expected half of the sample rate 16000 at most"
     ):
@@ -123,8 +138,8 @@ def test_what_does_not_fit_is_said():
     harmonic = HarmonicSourceConfig(carrier=CarrierConfig())
     with pytest.raises(ValueError, match="harmonic.carrier is shaped by the generator istft, got amp"):
         HierSpeechConfig(source=None, harmonic=harmonic)
-    carrier = Carrier(CarrierConfig(), 1280, 320, 16000)
+    carrier = Carrier(CarrierConfig(n_fft=640), 1280, 320, 16000)
     with pytest.raises(
-        ValueError, match="a carrier of n_fft 1280 and hop_length 320 needs an istft of the same"
+        ValueError, match="a carrier for n_fft 1280 and hop_length 320 needs an istft of the same"
     ):
         ISTFTGenerator(ISTFTGeneratorConfig(width=8, layers=1), 4, 4, 8, AudioConfig(), carrier)

@@ -83,6 +83,15 @@ def overlap_add(real: Tensor, imaginary: Tensor, basis: Tensor, hop_length: int)
     return F.conv_transpose1d(torch.cat([real, imaginary], 1), basis, stride=hop_length)[:, 0]
 
 
+def _between_hops(spec: Tensor, module: nn.Module, n_fft: int, hop: int, mask: Tensor | None) -> Tensor:
+    """`speech.modules.istft.overlap_add` with the bases of `module`."""
+    wav = overlap_add(spec.real, spec.imag, module.synthesis, hop)
+    ones = torch.ones_like(spec.real[:, :1]) if mask is None else mask
+    envelope = F.conv_transpose1d(ones, module.squares, stride=hop)[:, 0]
+    pad = (n_fft - hop) // 2
+    return wav[:, pad:-pad] / envelope[:, pad:-pad].clamp(min=1e-4)
+
+
 class _LinearSpectrogram(LinearSpectrogram):
     def forward(self, wav: Tensor) -> Tensor:
         pad, n_frames = self.config.n_fft // 2, wav.shape[-1] // self.config.hop_length
@@ -108,15 +117,13 @@ class _Carrier(Carrier):
         scale = 1 / self.window.square().sum().sqrt()
         return real * scale, imaginary * scale
 
+    def overlap_add(self, spec: Tensor, mask: Tensor | None = None) -> Tensor:
+        return _between_hops(spec, self, self.n_fft, self.hop_length, mask)
+
 
 class _ISTFTGenerator(ISTFTGenerator):
     def overlap_add(self, spec: Tensor, mask: Tensor | None = None) -> Tensor:
-        hop = self.config.hop_length
-        wav = overlap_add(spec.real, spec.imag, self.synthesis, hop)
-        ones = torch.ones_like(spec.real[:, :1]) if mask is None else mask
-        envelope = F.conv_transpose1d(ones, self.squares, stride=hop)[:, 0]
-        pad = (self.config.n_fft - hop) // 2
-        return wav[:, pad:-pad] / envelope[:, pad:-pad].clamp(min=1e-4)
+        return _between_hops(spec, self, self.config.n_fft, self.config.hop_length, mask)
 
 
 class _ISTFTSpeechSR(ISTFTSpeechSR):
@@ -157,12 +164,11 @@ class _Denoiser(Denoiser):
         return (wav / envelope.clamp(min=SMALLEST_ENVELOPE))[:, pad : pad + length]
 
 
-def _add(module: nn.Module, analysis: Tensor, synthesis: Tensor | None, n_fft: int, out_fft: int) -> None:
+def _add(module: nn.Module, analysis: Tensor, synthesis: Tensor, n_fft: int, out_fft: int) -> None:
     """Gives a module the bases for its windows; those that it does not use do not get into the graph."""
     module.register_buffer("analysis", analysis_basis(analysis, n_fft), persistent=False)
-    if synthesis is not None:
-        module.register_buffer("synthesis", synthesis_basis(synthesis, out_fft), persistent=False)
-        module.register_buffer("squares", envelope_basis(synthesis, out_fft), persistent=False)
+    module.register_buffer("synthesis", synthesis_basis(synthesis, out_fft), persistent=False)
+    module.register_buffer("squares", envelope_basis(synthesis, out_fft), persistent=False)
 
 
 def _one_window(module: nn.Module) -> None:
@@ -174,7 +180,7 @@ def _two_windows(module: nn.Module) -> None:
 
 
 def _window_of_carrier(module: nn.Module) -> None:
-    _add(module, module.window, None, module.n_fft, module.n_fft)
+    _add(module, module.window, module.window, module.n_fft, module.n_fft)
 
 
 REPLACEMENTS = {
