@@ -122,7 +122,9 @@ ENGLISH = [
     ("and/or, w/o, w/ you, n/a", "and or, without, with you, N A-"),
     ("*bold*, **strong**, _it_", "bold, strong, it"),
     ("~5 @user #tag", "about five at user hash tag"),
-    ("C++ & C#", "C plus plus and C hash"),
+    ("C++ & C#, in F# minor", "C plus plus and C sharp, in F sharp minor"),
+    ("x <= 5 != y, a >= 2", "x less than or equal to five is not equal to y, a greater than or equal to two"),
+    ("10°C–20°C or 5%-10%, 3kg-4 kg", "ten to twenty degrees Celsius or five to ten percent, three to four kilograms"),
     ("α, β and Ω5", "alpha, beta and omega five"),
     ("§5 → ™", "section five to trademark"),
     # what people type

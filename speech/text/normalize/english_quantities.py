@@ -46,6 +46,7 @@ _CODE_AFTER = re.compile(rf"{_FROM}({_N}){_SCALE}\s?({'|'.join(CURRENCY_CODES)})
 _HEIGHT = re.compile(r"(?<![\w'])(\d{1,2})'\s?(\d{1,2})(?:\"|''|(?=\W|$))")
 _ANGLE = re.compile(rf"(\d+)°\s?(\d+)'(?:\s?({_N})(?:\"|''))?(?:\s?([NSEW])\b)?")
 _COMPASS = {"N": " north", "S": " south", "E": " east", "W": " west"}
+_UNIT_TWICE = re.compile(rf"(?<=\d)\s?({_UNITS})(?=-(?:{_N})\s?\1(?![\w²³/']))")
 _MEASURE = re.compile(
     rf"(?<![\w.,])(-)?({_N})(?:\s?(-|to|x|×)\s?(-)?({_N}))?(\s?|-)({_UNITS})(?![\w²³/'])(\.(?=\s+[a-z]))?"
 )
@@ -101,12 +102,12 @@ def speak_money(text: str) -> str:
 
 
 def speak_measures(text: str) -> str:
-    """Counted pages and numbers with units: "No. 5", "5 km", "5-10%", "6'2\"", "20°C", "40°26'N"."""
+    """Counted pages and numbers with units: "No. 5", "5 km", "5-10%", "5°C-9°C", "6'2\"", "20°C", "40°26'N"."""
     text = _NUMBERED.sub(lambda m: f"{_COUNTERS.get(m[1], 'number')} ", text)
     text = _ANGLE.sub(_angle, text)
     text = _FEET_AND_INCHES.sub(_height, _HEIGHT.sub(_height, text))
     text = _INCHES.sub(_inches, text)
-    return _MEASURE.sub(_measure, text)
+    return _MEASURE.sub(_measure, _UNIT_TWICE.sub("", text))
 
 
 def speak_numbers(text: str) -> str:

@@ -148,6 +148,8 @@ ACRONYMS = {
 }  # fmt: skip
 
 SIGNS = {
+    "<=": " less than or equal to ", ">=": " greater than or equal to ", "!=": " is not equal to ", "==": " equals ", "->": " to ",
+    "=>": " implies ",
     "&": " and ", "+": " plus ", "=": " equals ", "±": " plus or minus ", "×": " times ", "÷": " divided by ", "<": " less than ",
     ">": " greater than ", "≤": " less than or equal to ", "≥": " greater than or equal to ", "≠": " is not equal to ",
     "≈": " approximately ", "≡": " is identical to ", "∞": " infinity ", "√": " square root of ", "∑": " sum ", "∏": " product ",

@@ -78,6 +78,7 @@ _EMPHASIS = re.compile(r"(?<![\w*_])(\*{1,3}|_{1,2})(?=\S)(.+?)(?<=\S)\1(?![\w*_
 _ASIDE = re.compile(r"(?:\s*[()\[\]{}|•·†‡])+\s*")
 _MARKS = ",.!?;:…—"
 _INNER_DOT = re.compile(r"(?<=[a-z0-9])\.(?=[a-z])")
+_SHARP = re.compile(r"\b([A-G])#(?!\w)")
 _SIGN = re.compile("|".join(map(re.escape, SIGNS)))
 _GREEK = re.compile(rf"(?<![Ͱ-Ͽἀ-῿])[{''.join(GREEK)}{''.join(GREEK).upper()}](?![Ͱ-Ͽἀ-῿])")
 
@@ -122,6 +123,7 @@ def speak_signs(text: str) -> str:
     text = _EMPHASIS.sub(r"\2", text)
     text = _GREEK.sub(lambda m: f" {GREEK[m[0].lower()]} ", text)
     text = _INNER_DOT.sub(" dot ", text)
+    text = _SHARP.sub(r"\1 sharp", text)  # the keys and the programming languages
     text = _SIGN.sub(lambda m: SIGNS[m[0]], text)
     return _ASIDE.sub(_aside, text)
 
