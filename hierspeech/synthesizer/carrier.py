@@ -25,12 +25,12 @@ from speech.modules.istft import overlap_add
 class CarrierConfig:
     """Which bins of voiced frames are carried, and how much of them are pulses."""
 
-    from_hz: float = 1500.0  # below it voiced frames have the generator's own phases
-    full_hz: float = 2500.0  # above it all is carried
-    pulses_low: float = 0.6  # share of the power that pulses have at from_hz
+    from_hz: float = 1750.0  # below it voiced frames have the generator's own phases
+    full_hz: float = 2750.0  # above it all is carried
+    pulses_low: float = 0.65  # share of the power that pulses have at from_hz
     pulses_high: float = 0.25  # and at half of the sample rate
     swell: float = 0.18  # periods: width of the noise around each pulse
-    unvoiced_hz: float = 200.0  # below it unvoiced frames have the generator's own phases
+    unvoiced_hz: float = 800.0  # below it unvoiced frames have the generator's own phases
     n_fft: int = 320  # of the windows in which it is shaped
 
     def __post_init__(self):
@@ -101,8 +101,11 @@ class Carrier(nn.Module):
         periodic = self.pulses * share
         weights = periodic.sqrt(), (1 - periodic).sqrt()
         (real, imaginary), (noise_real, noise_imaginary) = self.analyse(pulses), self.analyse(noise)
-        real = weights[0] * real + weights[1] * noise_real
-        imaginary = weights[0] * imaginary + weights[1] * noise_imaginary
+        # of unvoiced noise the phases alone: what it is shaped to should not be speckled by chance once more
+        size = (noise_real.square() + noise_imaginary.square()).sqrt().clamp(min=1e-4)
+        even = weights[1] * (share + (1 - share) / size)
+        real = weights[0] * real + even * noise_real
+        imaginary = weights[0] * imaginary + even * noise_imaginary
         return torch.cat([real, imaginary, share], 1)
 
     def carried(self, magnitude: Tensor, angle: Tensor, carrier: Tensor) -> tuple[Tensor, Tensor]:
