@@ -39,6 +39,7 @@ def site():
     contents |= {
         "/above": archive("LJSpeech-1.1", "../evil"),
         "/root": archive("LJSpeech-1.1", "/tmp/evil-of-an-archive"),
+        "/slashes": archive("LJSpeech-1.1", "//tmp/evil-of-an-archive"),
     }
     ranges = []
 
@@ -90,7 +91,7 @@ def test_a_broken_download_goes_on(site, tmp_path):
 
 def test_nothing_is_written_outside_of_the_folder(site, tmp_path):
     address, _ = site
-    for path in ("above", "root"):
+    for path in ("above", "root", "slashes"):
         with pytest.raises(ValueError, match="damaged .*evil.* lies outside of the archive"):
             download("ljspeech", tmp_path / "corpora", f"{address}/{path}")
     assert not list(tmp_path.rglob("evil*"))

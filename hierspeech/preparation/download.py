@@ -89,10 +89,10 @@ def _unpack_file(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) ->
     content = tar.extractfile(member) if member.isfile() else None
     if content is None:
         return  # folders are made for what lies in them; links and devices are in no corpus
-    parts = PurePosixPath(member.name).parts
-    if ".." in parts or parts[0] == "/":
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or not name.parts:  # also //name, whose root is two slashes
         raise tarfile.TarError(f"{member.name} lies outside of the archive")
-    file = folder.joinpath(*parts)
+    file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "wb") as out:
         shutil.copyfileobj(content, out)
