@@ -113,9 +113,7 @@ class _HarmonicSource(HarmonicSource):
 class _Carrier(Carrier):
     def analyse(self, wav: Tensor) -> tuple[Tensor, Tensor]:
         pad = (self.n_fft - self.hop_length) // 2
-        real, imaginary = analyse(F.pad(wav, (pad, pad)), self.analysis, self.hop_length)
-        scale = 1 / self.window.square().sum().sqrt()
-        return real * scale, imaginary * scale
+        return analyse(F.pad(wav, (pad, pad)), self.analysis, self.hop_length)
 
     def overlap_add(self, spec: Tensor, mask: Tensor | None = None) -> Tensor:
         return _between_hops(spec, self, self.n_fft, self.hop_length, mask)

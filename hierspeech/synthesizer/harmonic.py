@@ -31,7 +31,7 @@ class HarmonicSourceConfig:
     hop_length: int = 160
     noise: float = 0.03  # standard deviation of the noise added to pulses of unit power
     carrier: CarrierConfig | None = (
-        None  # what the upper bands are made of, handed on to a generator that shapes it
+        None  # what the upper bands are made of, handed on to a generator that puts it under its wave
     )
 
 
@@ -51,7 +51,7 @@ class HarmonicSource(nn.Module):
         self.register_buffer("noise", torch.from_numpy(noise), persistent=False)
         self.carrier: Carrier | None = None
         if config.carrier is not None:
-            self.carrier = Carrier(config.carrier, config.n_fft, config.hop_length, audio.sample_rate)
+            self.carrier = Carrier(config.carrier, config.hop_length, audio.sample_rate)
         self.proj = nn.Conv1d(2 * (config.n_fft // 2 + 1), config.channels, 1)
 
     def forward(

@@ -51,12 +51,9 @@ class ISTFTGenerator(nn.Module):
             )
         if (config.n_fft - config.hop_length) % 2 or config.n_fft < 2 * config.hop_length:
             raise ValueError(f"istft: expected an n_fft of hop_length plus an even number, got {config}")
-        if carrier is not None and (carrier.generator_fft, carrier.hop_length) != (
-            config.n_fft,
-            config.hop_length,
-        ):
+        if carrier is not None and carrier.frame_samples != config.hop_length:
             raise ValueError(
-                f"a carrier for n_fft {carrier.generator_fft} and hop_length {carrier.hop_length} needs an istft of the same, got {config}"
+                f"a carrier in frames of {carrier.frame_samples} samples needs an istft of the same hop_length, got {config}"
             )
         self.config = config
         self.carrier = carrier
@@ -102,11 +99,9 @@ class ISTFTGenerator(nn.Module):
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
         if mask is not None:
             magnitude = magnitude * mask
-        if self.carrier is None:
-            wav = self.overlap_add(torch.polar(magnitude, angle), mask)
-        else:
-            own, carried = self.carrier.carried(magnitude, angle, carrier)
-            wav = self.overlap_add(own, mask) + self.carrier.overlap_add(carried, mask)
+        wav = self.overlap_add(torch.polar(magnitude, angle), mask)
+        if self.carrier is not None:
+            wav = self.carrier.carry(wav, carrier, mask)
         if frame_mask is not None:
             wav = wav * frame_mask.repeat_interleave(wav.shape[-1] // frame_mask.shape[-1], 1)
         return wav[:, None]

@@ -67,7 +67,7 @@ class HierSpeechConfig:
         if self.amp is not None and self.source is None and self.harmonic is None:
             raise ValueError("the generator amp needs one of source and harmonic, got none")
         if self.harmonic is not None and self.harmonic.carrier is not None and self.istft is None:
-            raise ValueError("harmonic.carrier is shaped by the generator istft, got amp")
+            raise ValueError("harmonic.carrier is put under the wave of the generator istft, got amp")
         if self.equalizer is not None and self.istft is None:
             raise ValueError("the equalizer works on the spectrum of the generator istft, got amp")
         if self.equalizer is not None and 2 * self.equalizer.audio.hop_length != self.audio.hop_length:

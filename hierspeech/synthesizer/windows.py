@@ -24,7 +24,8 @@ def halo_frames(config: HierSpeechConfig) -> int:
     """
     if config.amp is not None:
         return _amp_halo(config.amp)
-    return _istft_halo(config.istft, config.audio.hop_length)
+    carrier = None if config.harmonic is None else config.harmonic.carrier
+    return _istft_halo(config.istft, config.audio.hop_length, 0 if carrier is None else carrier.reach)
 
 
 def _amp_halo(config: AMPGeneratorConfig) -> int:
@@ -38,9 +39,11 @@ def _amp_halo(config: AMPGeneratorConfig) -> int:
     return max(reach + max(conv_reach(7), down), -(-source // config.upsample_rates[0]))
 
 
-def _istft_halo(config: ISTFTGeneratorConfig, frame_samples: int) -> int:
-    overlap = -(-((config.n_fft - config.hop_length) // 2) // config.hop_length)  # frames of the inverse STFT
-    reach = overlap + config.layers * conv_reach(config.kernel_size) + conv_reach(3)
+def _istft_halo(config: ISTFTGeneratorConfig, frame_samples: int, behind: int) -> int:
+    """`behind`: samples of its wave that what comes after the generator sees on either side."""
+    overlap = (config.n_fft - config.hop_length) // 2 + behind
+    reach = -(-overlap // config.hop_length)  # frames of the inverse STFT
+    reach += config.layers * conv_reach(config.kernel_size) + conv_reach(3)
     return -(-reach // (frame_samples // config.hop_length))
 
 
