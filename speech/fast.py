@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from speech.capture.buckets import Captured
 from speech.kernels import build, gpu
-from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks, fits
+from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks, fits, has_bf16
 from speech.kernels.polyphase import polyphase_activation, tiled_blocks
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
 from speech.modules.snake import Activation1d
 from speech.modules.weight_norm import fold_weight_norm
 
+LEAST_BF16_WEIGHTS = 1_000_000  # smaller flows and WaveNets, as the lite voice's, gain no time by bf16
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -31,7 +32,8 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
     Args:
         module: any model.
         dtype: `torch.bfloat16` multiplies in bf16 (on a GPU: fp16, speech/kernels/gpu.py) and sums in fp32 inside AMP blocks,
-            where the processor can; all else, inputs and outputs stay fp32.
+            where the processor can, and on such a CPU in large flows and WaveNets (parts with a `bf16`), too; all else, inputs
+            and outputs stay fp32.
 
     Returns:
         `module`, in eval mode.
@@ -53,6 +55,9 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
             part.fast = FastBlocks(dtype == torch.bfloat16, silences.get(part))
         elif isinstance(part, Activation1d):
             part.fast = FastActivation()
+        if hasattr(part, "bf16"):
+            weights = sum(parameter.numel() for parameter in part.parameters())
+            part.bf16 = dtype == torch.bfloat16 and weights >= LEAST_BF16_WEIGHTS and has_bf16()
         if hasattr(part, "capturable_parts"):
             part.captured = Captured(part.capturable_parts())
     return module

@@ -3,6 +3,7 @@
 One network for both rates: features at 16 kHz, linear interpolation to the new rate, AMP blocks there. B batch, T samples.
 """
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -11,13 +12,15 @@ from torch import Tensor, nn
 
 from speech.capture.buckets import Captured, Part, ladder, may_run_captured
 from speech.checkpoint import Pretrained
+from speech.modules.receptive_field import ACTIVATION_REACH, amp_reach, conv_reach
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
-from speech.modules.snake import Activation1d, hold_last
+from speech.modules.snake import Activation1d, hold_last, may_run_fast
 from speech.modules.weight_norm import weight_norm
 from speechsr.stretch import stretch
 
 # Of inputs that run as CUDA graphs, in samples: 0.3 to 10 s. Longer ones keep a GPU busy without them.
 GRAPH_SAMPLES = ladder(5120, 13, multiple=320)
+PIECE_SAMPLES = 16000  # of the input that a CPU raises at once: what 10 s leave behind in memory costs a quarter of the time
 
 
 @dataclass
@@ -32,6 +35,15 @@ class SpeechSRConfig:
 
     def __post_init__(self):
         check_scale(self.scale, self.sample_rate)
+
+    @property
+    def halo(self) -> int:
+        """Input samples that the network needs on either side of those it is to raise; output samples fall on both ends."""
+        reach = conv_reach(7) + ACTIVATION_REACH + amp_reach(self.kernel_sizes, self.dilations)
+        # the line between two input samples, the convolution before it
+        halo = math.ceil(reach / self.scale) + 1 + conv_reach(7)
+        step = Fraction(self.scale).limit_denominator(1000).denominator
+        return -(-halo // step) * step
 
 
 class SpeechSR(nn.Module, Pretrained):
@@ -79,7 +91,25 @@ class SpeechSR(nn.Module, Pretrained):
         whole = check_wav(wav).shape[-1] % ratio.denominator == 0  # others are stretched by another rule
         if whole and may_run_captured(self, wav):
             return self.captured(self, "raised", wav=wav, mask=None)[0]
+        if whole and self.stage.fast is not None and wav.device.type == "cpu" and may_run_fast(self, wav):
+            return self._in_pieces(wav, ratio)
         return self(wav)
+
+    def _in_pieces(self, wav: Tensor, ratio: Fraction) -> Tensor:
+        """`forward` of a long wav piece by piece, with halos: the same samples from less memory, which is used again while it is warm."""
+        samples, halo = wav.shape[-1], self.config.halo
+        out = wav.new_empty(len(wav), 1, int(samples * ratio))
+        stop = 0
+        while stop < samples:
+            start, stop = stop, stop + PIECE_SAMPLES
+            if stop + halo >= samples:
+                stop = samples
+            left = max(0, start - halo)
+            piece = self(wav[..., left : min(samples, stop + halo)])
+            out[..., int(start * ratio) : int(stop * ratio)] = piece[
+                ..., int((start - left) * ratio) : int((stop - left) * ratio)
+            ]
+        return out
 
     def raised(self, wav: Tensor, mask: Tensor | None) -> tuple[Tensor]:
         """`forward`, as graphs want it."""

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from speech.modules.receptive_field import ACTIVATION_REACH, amp_reach, conv_reach
+from speech.modules.receptive_field import conv_reach
 from speechsr.istft_model import ISTFTSpeechSR, ISTFTSpeechSRConfig
 from speechsr.model import SpeechSR, SpeechSRConfig
 
@@ -30,9 +30,7 @@ def halo_samples(config: SpeechSRConfig | ISTFTSpeechSRConfig) -> int:
         # analysis and synthesis: a frame is n_fft long, and its middle lies on a multiple of the hop
         halo = frames * config.hop_length + 2 * (config.n_fft // 2)
     else:
-        reach = conv_reach(7) + ACTIVATION_REACH + amp_reach(config.kernel_sizes, config.dilations)
-        # the line between two input samples, the convolution before it
-        halo = int(np.ceil(reach / config.scale)) + 1 + conv_reach(7)
+        halo = config.halo
     step = alignment(config)
     return -(-halo // step) * step
 

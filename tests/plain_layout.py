@@ -18,16 +18,21 @@ def plain_layout(model: nn.Module) -> Iterator[nn.Module]:
     """Inside this block `model` runs its plain layers, whatever `prepare_for_inference` chose."""
     parts = [part for part in model.modules() if isinstance(part, MultiKernelBlock | Activation1d)]
     chosen = [part.fast for part in parts]
+    rounded = [part for part in model.modules() if getattr(part, "bf16", False)]
     models = [part for part in model.modules() if isinstance(getattr(part, "captured", None), Captured)]
     captured = [part.captured for part in models]
     try:
         for part in parts:
             part.fast = None
+        for part in rounded:
+            part.bf16 = False
         for part in models:
             part.captured = None
         yield model
     finally:
         for part, fast in zip(parts, chosen, strict=True):
             part.fast = fast
+        for part in rounded:
+            part.bf16 = True
         for part, graphs in zip(models, captured, strict=True):
             part.captured = graphs

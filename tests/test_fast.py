@@ -122,6 +122,24 @@ def test_speechsr(path, scale, samples):
     assert not torch.equal(ours, expected), "the fast path did not run"
 
 
+@pytest.mark.parametrize("scale", [1.5, 3.0])
+def test_long_waves_go_through_speechsr_in_pieces(path, scale, monkeypatch):
+    torch.manual_seed(0)
+    model = prepare_for_inference(fill(SpeechSR(SpeechSRConfig(scale=scale))))
+    monkeypatch.setattr("speechsr.model.PIECE_SAMPLES", 600)
+    called = []
+    model.register_forward_pre_hook(lambda module, inputs: called.append(inputs[0].shape[-1]))
+    for samples in (600, 1200, 1200 + model.config.halo, 1202 + model.config.halo):
+        wav = 0.3 * torch.randn(2, 1, samples)
+        called.clear()
+        ours = model.infer(wav)
+        pieces = called.copy()
+        with torch.inference_mode():
+            assert (ours - model(wav)).abs().max() < 1e-5
+        assert len(pieces) == -(-max(samples - model.config.halo, 1) // 600)
+        assert max(pieces) <= 600 + 2 * model.config.halo
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("frames", [1, 13])
 def test_source_and_generator(path, frames):

@@ -12,7 +12,9 @@ from hierspeech.pipelines.voice import load_voice
 from speech.audio import load_audio
 from speech.fast import FastBlocks, prepare_for_inference
 from speech.kernels import amp_blocks, build
+from speech.modules.flow import TransformerFlow
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
+from speech.modules.wavenet import WaveNet
 from speechsr import SpeechSR, SpeechSRConfig
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +54,36 @@ def test_bf16_is_close_and_is_another_path():
     rounded = prepare_for_inference(model, torch.bfloat16).infer(wav)
     assert 0 < log_spectral_distance(rounded, exact) < 0.5
     assert torch.equal(prepare_for_inference(model).infer(wav), exact)
+
+
+@needs_bf16
+@pytest.mark.parametrize("kind", ["wavenet", "flow", "small wavenet"])
+def test_large_wavenets_and_flows_multiply_in_bf16(kind):
+    torch.manual_seed(0)
+    channels = 8 if kind == "small wavenet" else 192
+    if kind == "flow":
+        module = TransformerFlow(channels, 16, heads=2, n_flows=2, n_blocks=1)
+        for parameter in module.parameters():  # couplings start out as the identity
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5 if parameter.dim() > 1 else 0.1)
+    else:
+        module = WaveNet(channels, 5, 3, 16)
+    mask, style = torch.ones(2, 1, 40, dtype=torch.bool), torch.randn(2, 16)
+    mask[1, :, 30:] = False
+    x = torch.randn(2, channels, 40) * mask
+
+    def run():
+        return module.inverse(x, mask, style) if kind == "flow" else module(x, mask, style[..., None])
+
+    prepare_for_inference(module)
+    with torch.inference_mode():
+        exact = run()
+    prepare_for_inference(module, torch.bfloat16)
+    with torch.inference_mode():
+        rounded = run()
+    assert rounded.dtype == torch.float32
+    difference = float((rounded - exact).square().mean().sqrt() / exact.square().mean().sqrt())
+    assert difference == 0 if kind == "small wavenet" else 1e-4 < difference < 0.01
+    torch.testing.assert_close(run().detach(), exact, msg="gradients are wanted, so products stay fp32")
 
 
 @needs_bf16

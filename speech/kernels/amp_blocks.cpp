@@ -184,23 +184,33 @@ struct Tile {
 
     float* row(float* rows, int channel) const { return rows + channel * shape.stride - origin; }
 
-    // Activation of `range` from rows of x or y into the cells, zeros around it as the convolution's padding.
-    template <class Type> void activate(float* rows, Activation activation, Range range, int64_t padding, int rank, float* scratch) {
+    // Activation of `range` from rows of x or y into the cells, zeros around it as the convolution's padding. In pieces of time, whose
+    // phases stay in the first-level cache.
+    template <class Type> void activate(float* rows, Activation activation, Range range, int64_t padding, int rank) {
+        constexpr int64_t PIECE = 512, SPAN = PIECE + 4 * LANES;
+        float scratch[2 * Type::channels * SPAN];
         Range mine = share({0, shape.channels}, rank, team->size, 2);
         for (int64_t channel = mine.begin; channel < mine.end; channel += Type::channels) {
-            float *even[Type::channels], *odd[Type::channels], rest[Type::channels];
+            int of[Type::channels];
+            float rest[Type::channels];
             for (int i = 0; i < Type::channels; ++i) {
-                even[i] = scratch + 2 * i * shape.stride - origin;
-                odd[i] = even[i] + shape.stride;
-                int c = least<int>(channel + i, shape.channels - 1);  // an odd last channel meets zero weights
-                rest[i] = activation.rest[c];
-                phases(row(rows, c), even[i], odd[i], range, shape.length, *taps, activation.alpha[c], activation.inverse_beta[c]);
+                of[i] = least<int>(channel + i, shape.channels - 1);  // an odd last channel meets zero weights
+                rest[i] = activation.rest[of[i]];
             }
             auto* out = (typename Type::Cell*)cells + channel / Type::channels * shape.stride - origin;
-            for (int64_t n = range.begin; n < range.end; n += LANES) {
-                Vector values[Type::channels];
-                for (int i = 0; i < Type::channels; ++i) values[i] = down(even[i] + n, odd[i] + n, *taps);
-                Type::put(out + n, values, rest);
+            for (int64_t begin = range.begin; begin < range.end; begin += PIECE) {
+                const Range piece{begin, least(begin + PIECE, range.end)};
+                float *even[Type::channels], *odd[Type::channels];
+                for (int i = 0; i < Type::channels; ++i) {
+                    even[i] = scratch + 2 * i * SPAN + LANES - begin;
+                    odd[i] = even[i] + SPAN;
+                    phases(row(rows, of[i]), even[i], odd[i], piece, shape.length, *taps, activation.alpha[of[i]], activation.inverse_beta[of[i]]);
+                }
+                for (int64_t n = begin; n < piece.end; n += LANES) {
+                    Vector values[Type::channels];
+                    for (int i = 0; i < Type::channels; ++i) values[i] = down(even[i] + n, odd[i] + n, *taps);
+                    Type::put(out + n, values, rest);
+                }
             }
             const auto zero = Type::padding(rest);
             if (range.begin == 0) fill(out - padding, out, zero);
@@ -236,17 +246,17 @@ struct Tile {
 
     // x += conv2(act2(conv1(act1(x)))): the activations over `first` and `second`, x over `after`.
     template <class Type>
-    void run_round(const Round& round, int kernel, Range first, Range second, Range after, int rank, float* scratch) {
+    void run_round(const Round& round, int kernel, Range first, Range second, Range after, int rank) {
         const int64_t half = (kernel - 1) / 2;
         const Range between{most<int64_t>(0, second.begin - REACH), least(shape.length, second.end + REACH)};
-        activate<Type>(x, round.first, first, half * round.dilation, rank, scratch);
+        activate<Type>(x, round.first, first, half * round.dilation, rank);
         convolve_all<Type, false>(y, round.weight1, round.bias1, kernel, round.dilation, between, rank);
-        activate<Type>(y, round.second, second, half, rank, scratch);
+        activate<Type>(y, round.second, second, half, rank);
         convolve_all<Type, true>(x, round.weight2, round.bias2, kernel, 1, after, rank);
     }
 
     // out[t in range] = scale * (out or 0 + block(input)).
-    void run(const Block& block, const float* input, float* out, int64_t row_length, Range range, bool first, float scale, int rank, float* scratch) {
+    void run(const Block& block, const float* input, float* out, int64_t row_length, Range range, bool first, float scale, int rank) {
         Range needs[2 * MAX_ROUNDS];  // of x before each round, of y in each round
         auto widen = [&](Range r, int64_t by) { return Range{most<int64_t>(0, r.begin - by), least(shape.length, r.end + by)}; };
         const int64_t half = (block.kernel - 1) / 2;
@@ -266,11 +276,11 @@ struct Tile {
             Range after = i + 1 < block.n_rounds ? widen(needs[2 * i + 2], REACH) : range;
 #ifdef __AVX512BF16__
             if (round.bf16) {
-                run_round<BFloat16>(round, block.kernel, needs[2 * i], needs[2 * i + 1], after, rank, scratch);
+                run_round<BFloat16>(round, block.kernel, needs[2 * i], needs[2 * i + 1], after, rank);
                 continue;
             }
 #endif
-            run_round<Float>(round, block.kernel, needs[2 * i], needs[2 * i + 1], after, rank, scratch);
+            run_round<Float>(round, block.kernel, needs[2 * i], needs[2 * i + 1], after, rank);
         }
         for (int64_t c = mine.begin; c < mine.end; ++c) {
             float *to = out + c * row_length, *from = row(x, c);
@@ -293,7 +303,7 @@ struct Call {
     Taps taps;
     Team all;
     int64_t next;
-    float *rows, *scratch;  // of every set of tiles: x, y; of every thread: the phases of two channels
+    float* rows;  // of every set of tiles: x, y
     uint32_t* cells;
 };
 
@@ -319,8 +329,7 @@ EXPORT void blocks_run(void* started, int32_t rank) {
             Tile tile{shape, begin - call.reach - REACH - 16, call.rows + set * 2 * size, call.rows + (set * 2 + 1) * size,
                             call.cells + set * size, &call.taps, together ? &call.all : &alone};
             for (int k = 0; k < call.n_blocks; ++k)
-                tile.run(call.blocks[k], call.x + b * row, call.out + b * row, call.length, range, k == 0, 1.f / call.n_blocks,
-                         together ? rank : 0, call.scratch + rank * 4 * shape.stride);
+                tile.run(call.blocks[k], call.x + b * row, call.out + b * row, call.length, range, k == 0, 1.f / call.n_blocks, together ? rank : 0);
         }
         const int64_t silent = most(range.begin, range.end), end = least(begin + call.tile, call.length);
         if (silent < end && (!together || rank == 0))
@@ -338,7 +347,7 @@ EXPORT int32_t has_bf16() { return 0; }
 
 EXPORT void blocks_end(void* started) {
     Call* call = (Call*)started;
-    free(call->rows), free(call->cells), free(call->scratch), free(call);
+    free(call->rows), free(call->cells), free(call);
 }
 
 // The mean of the blocks takes three calls: `blocks_begin`; `blocks_run` by each of `threads` threads at the same time, with
@@ -367,8 +376,7 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
     const int64_t size = call->shape.padded * call->shape.stride, sets = call->together ? 1 : threads;
     call->rows = (float*)calloc(sets * 2 * size, 4);
     call->cells = (uint32_t*)calloc(sets * size, 4);
-    call->scratch = (float*)calloc(threads * 4 * call->shape.stride, 4);
-    if (call->rows && call->cells && call->scratch) return call;
+    if (call->rows && call->cells) return call;
     blocks_end(call);
     return nullptr;
 }

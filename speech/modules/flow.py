@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speech.precision import multiplying_in_bf16
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention without positions, as in ViT: one fused projection for queries, keys and values."""
@@ -138,6 +140,7 @@ class TransformerFlow(nn.Module):
         if channels % 2:
             raise ValueError(f"a coupling halves its channels, so they must be even, got {channels}")
         self.official_padding = official_padding
+        self.bf16 = False  # of the products in `inverse`; set by speech/fast.py
         self.couplings = nn.ModuleList(
             TransformerCoupling(channels, heads, n_blocks, kernel_size, mlp_ratio, dropout)
             for _ in range(n_flows)
@@ -171,9 +174,10 @@ class TransformerFlow(nn.Module):
         """Prior latent to posterior latent: undoes `forward`, same shapes."""
         if not self.couplings:
             return x * mask
-        x, code, mask = x * mask, self.style_proj(style)[:, None], mask.bool()
-        for coupling in reversed(self.couplings):
-            kept, moved = x.flip(1).chunk(2, dim=1)
-            moved = (moved - coupling.shift(kept, mask, code, self.official_padding)) * mask
-            x = torch.cat((kept, moved), dim=1)
+        with multiplying_in_bf16(self.bf16, x):
+            x, code, mask = x * mask, self.style_proj(style)[:, None], mask.bool()
+            for coupling in reversed(self.couplings):
+                kept, moved = x.flip(1).chunk(2, dim=1)
+                moved = (moved - coupling.shift(kept, mask, code, self.official_padding)) * mask
+                x = torch.cat((kept, moved), dim=1)
         return x

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from speech.modules.weight_norm import weight_norm
+from speech.precision import multiplying_in_bf16
 
 
 class WaveNet(nn.Module):
@@ -23,6 +24,7 @@ class WaveNet(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.n_layers = n_layers
+        self.bf16 = False  # of the products, without gradients; set by speech/fast.py
         self.cond_layer = None
         if style_channels:
             self.cond_layer = weight_norm(nn.Conv1d(style_channels, 2 * hidden * n_layers, 1))
@@ -50,6 +52,10 @@ class WaveNet(nn.Module):
             raise ValueError(
                 f"style is {'missing' if style is None else 'given'}, but the WaveNet was built otherwise"
             )
+        with multiplying_in_bf16(self.bf16, x):
+            return self._run(x, mask, style)
+
+    def _run(self, x: Tensor, mask: Tensor | None, style: Tensor | None) -> Tensor:
         styles = [None] * self.n_layers
         if self.cond_layer is not None:
             styles = self.cond_layer(style).chunk(self.n_layers, dim=1)  # n_layers of [B, 2 * hidden, 1]
@@ -63,5 +69,6 @@ class WaveNet(nn.Module):
             if i < self.n_layers - 1:
                 residual, y = y.chunk(2, dim=1)
                 x = x + residual if mask is None else (x + residual) * mask
+            y = y.to(x.dtype)  # a sum of bf16 would lose its last bits layer by layer
             output = y if output is None else output + y
         return output if mask is None else output * mask
