@@ -45,8 +45,8 @@ static inline void store(float* p, Vector v) { *(LooseVector*)p = v; }
 struct Taps { float odd[6], even[6]; };  // h[2j + 1] and h[2j]
 
 constexpr int MAX_ROUNDS = 8;
-// exp(alpha), 1 / (exp(beta) + 1e-9), and what bf16 is rounded relative to (itself a bf16; amp_blocks.py); [C]
-struct Activation { const float *alpha, *inverse_beta, *rest; };
+// exp(alpha) / pi, 1 / (exp(beta) + 1e-9), and what bf16 is rounded relative to (itself a bf16; amp_blocks.py); [C]
+struct Activation { const float *turns, *inverse_beta, *rest; };
 struct Round { Activation first, second; const void *weight1, *weight2; const float *bias1, *bias2; int32_t dilation, bf16; };
 struct Block { const Round* rounds; int32_t n_rounds, kernel; };
 
@@ -71,23 +71,24 @@ static Range share(Range all, int rank, int size, int64_t multiple) {  // the ra
 }
 
 // ---- the activation -----------------------------------------------------------------------------------------------------
-static inline Vector snake(Vector x, float alpha, float inverse_beta) {
+// x + sin^2(alpha x) / beta, for turns = alpha / pi: of the half turns that x stands for the rest, and a minimax polynomial of
+// sin^2(pi r) in r^2 on [-1/2, 1/2], within 2e-7.
+static inline Vector snake(Vector x, float turns, float inverse_beta) {
     const float round = 12582912.f;  // 1.5 * 2^23: adding it rounds to a whole number
-    Vector a = x * alpha;
-    Vector turns = (a * 0.318309886f + round) - round;  // sin^2 has the period pi
-    Vector r = a - turns * 3.140625f;
-    r = r - turns * 9.67653589793e-4f;
-    Vector s = r * r;  // minimax polynomial of sin on [-pi/2, pi/2]
-    Vector p = s * 2.60831598e-6f - 1.981069071e-4f;
-    p = p * s + 8.33307858e-3f;
-    p = p * s - 1.66666597e-1f;
-    Vector sine = r + r * (p * s);
-    return x + sine * sine * inverse_beta;
+    Vector a = x * turns;
+    Vector r = a - ((a + round) - round);
+    Vector s = r * r;
+    Vector p = s * -3.27294589f + 12.9907303f;
+    p = p * s - 30.0859528f;
+    p = p * s + 42.7253838f;
+    p = p * s - 32.4695816f;
+    p = p * s + 9.86960316f;
+    return x + p * (s * inverse_beta);
 }
 
 // Row x -> even and odd phases after the snake, for n in `range` widened by 3, x and the phases indexed by time. What the
 // filters read outside the signal [0, length) is filled in, in x as well.
-static void phases(float* x, float* even, float* odd, Range range, int64_t length, const Taps& taps, float alpha, float inverse_beta) {
+static void phases(float* x, float* even, float* odd, Range range, int64_t length, const Taps& taps, float turns, float inverse_beta) {
     if (range.begin < REACH) fill(x - REACH, x, x[0]);
     if (range.end > length - REACH) fill(x + length, x + length + REACH, x[length - 1]);
     for (int64_t n = range.begin - 3; n < range.end + 3; n += LANES) {
@@ -96,8 +97,8 @@ static void phases(float* x, float* even, float* odd, Range range, int64_t lengt
             e += load(x + n + 2 - j) * taps.odd[j];
             o += load(x + n + 3 - j) * taps.even[j];
         }
-        store(even + n, snake(e + e, alpha, inverse_beta));
-        store(odd + n, snake(o + o, alpha, inverse_beta));
+        store(even + n, snake(e + e, turns, inverse_beta));
+        store(odd + n, snake(o + o, turns, inverse_beta));
     }
     if (range.begin < 3) { fill(even - 3, even, even[0]); fill(odd - 3, odd, even[0]); }
     if (range.end > length - 3) {
@@ -204,7 +205,7 @@ struct Tile {
                 for (int i = 0; i < Type::channels; ++i) {
                     even[i] = scratch + 2 * i * SPAN + LANES - begin;
                     odd[i] = even[i] + SPAN;
-                    phases(row(rows, of[i]), even[i], odd[i], piece, shape.length, *taps, activation.alpha[of[i]], activation.inverse_beta[of[i]]);
+                    phases(row(rows, of[i]), even[i], odd[i], piece, shape.length, *taps, activation.turns[of[i]], activation.inverse_beta[of[i]]);
                 }
                 for (int64_t n = begin; n < piece.end; n += LANES) {
                     Vector values[Type::channels];
@@ -383,7 +384,7 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
 
 // The activation alone, in pieces of rows; called by each of `threads` threads with its rank.
 EXPORT void activation(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
-                       const float* alpha, const float* inverse_beta, const float* filter, int32_t threads, int32_t rank) {
+                       const float* turns, const float* inverse_beta, const float* filter, int32_t threads, int32_t rank) {
     constexpr int64_t PIECE = 2048, SPAN = PIECE + 2 * MARGIN;
     const Taps taps = split(filter);
     const int64_t pieces = (length + PIECE - 1) / PIECE;
@@ -398,7 +399,7 @@ EXPORT void activation(float* out, const float* x, int64_t batch, int32_t channe
             float *in = buffer + 16 - begin, *even = in + SPAN, *odd = even + SPAN, *y = odd + SPAN;
             const int64_t from = most<int64_t>(0, begin - REACH), upto = least(valid, range.end + REACH);
             memcpy(in + from, x + line * length + from, sizeof(float) * (upto - from));
-            phases(in, even, odd, range, valid, taps, alpha[c], inverse_beta[c]);
+            phases(in, even, odd, range, valid, taps, turns[c], inverse_beta[c]);
             for (int64_t n = range.begin; n < range.end; n += LANES) store(y + n, down(even + n, odd + n, taps));
             memcpy(to + begin, y + begin, sizeof(float) * (range.end - begin));
         }

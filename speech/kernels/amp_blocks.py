@@ -4,6 +4,7 @@ B batch, C channels, T samples, K taps, R rows of a convolution's output that th
 """
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable, Sequence
 
@@ -19,7 +20,7 @@ TILE_BYTES = (
 
 
 class _Activation(ctypes.Structure):
-    _fields_ = [("alpha", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p), ("rest", ctypes.c_void_p)]
+    _fields_ = [("turns", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p), ("rest", ctypes.c_void_p)]
 
 
 class _Round(ctypes.Structure):
@@ -71,7 +72,7 @@ class PackedActivation:
 
     def __init__(self, activation: nn.Module):
         self.taps = activation.taps.float().contiguous()
-        self.alpha, self.inverse_beta = _constants(activation)
+        self.turns, self.inverse_beta = _constants(activation)[1:]
 
     def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The activation of x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False."""
@@ -80,7 +81,7 @@ class PackedActivation:
         threads = torch.get_num_threads()
         arguments = (
             *_call_arguments(out, x, lengths),
-            _pointer(self.alpha),
+            _pointer(self.turns),
             _pointer(self.inverse_beta),
             _pointer(self.taps),
             ctypes.c_int32(threads),
@@ -155,7 +156,7 @@ class PackedAMPBlocks:
         return _Block(rounds, len(packed), kernel)
 
     def _activation(self, activation: nn.Module, rest: Tensor) -> _Activation:
-        return _Activation(*map(self._keep, (*_constants(activation), rest)))
+        return _Activation(*map(self._keep, (*_constants(activation)[1:], rest)))
 
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor)
@@ -191,7 +192,7 @@ def _rest(activation: nn.Module, conv: nn.Module, x: Tensor | None) -> tuple[Ten
     """x [C] for ever -> what the activation makes of it, rounded to bf16, and what the convolution makes of that; None = unknown."""
     if x is None:
         return torch.zeros(conv.in_channels), None
-    alpha, inverse_beta = _constants(activation)
+    alpha, _, inverse_beta = _constants(activation)
     activated = x + (alpha * x).sin().square() * inverse_beta
     after = conv.weight.detach().float().sum(-1) @ activated + conv.bias.detach().float()
     return activated.to(torch.bfloat16).float().contiguous(), after
@@ -205,10 +206,12 @@ def _bias(conv: nn.Module, rest: Tensor | None) -> Tensor:
     return F.pad(bias, (0, -len(bias) % library().out_rows())).contiguous()
 
 
-def _constants(activation: nn.Module) -> tuple[Tensor, Tensor]:
+def _constants(activation: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the snake x + sin^2(alpha x) / beta [C]: alpha, alpha / pi, 1 / beta."""
     snake = activation.act
     alpha, beta = snake.alpha.detach().float().exp(), snake.beta.detach().float().exp()
-    return alpha.contiguous(), (1 / (beta + 1e-9)).contiguous()
+    turns = (alpha.double() / math.pi).float()
+    return alpha.contiguous(), turns.contiguous(), (1 / (beta + 1e-9)).contiguous()
 
 
 def _run_threads(threads: int, work: Callable[[int], object]) -> None:
