@@ -10,7 +10,8 @@
     python docs/lite_check.py copy OUT LIST --articulation 0  ... without the source's articulation (also with convert)
     python docs/lite_check.py recordings OUT LIST             the recordings themselves
     python docs/lite_check.py copy OUT LIST --starts 4        ... each four times, 61, 122, 183 and 244 samples cut off its start
-                                                              (also with convert, recordings): a word more or less is chance
+                                                              (also with convert, recordings; with speak 0, 61, 122 and 183
+                                                              off what was spoken): a word more or less is chance
 
 LIST is a filelist (id|wav|speaker|language|text). Words by PocketSphinx, voices by Resemblyzer, naturalness by DNSMOS.
 """
@@ -54,6 +55,17 @@ def speak(
         rows.append((str(out / f"{k:02d}.wav"), in_words or text, references[k % len(references)]))
     print(f"real-time factor {spent / seconds:.4f}")
     return rows
+
+
+def heard_again(out: Path, rows: list[tuple[str, str, str]], starts: int) -> list[tuple[str, str, str]]:
+    """The rows, and `starts` - 1 times more with other samples cut off what was spoken."""
+    again = list(rows)
+    for n in range(1, starts):
+        for k, (path, text, reference) in enumerate(rows):
+            cut = out / f"{k:02d}-{n}.wav"
+            save_audio(cut, load_audio(path, 16000)[0][n * START_SAMPLES :], 16000)
+            again.append((str(cut), text, reference))
+    return again
 
 
 def in_noise(out: Path, references: list[str], snr_db: float) -> list[str]:
@@ -203,7 +215,7 @@ def main() -> None:
         "--starts",
         type=int,
         default=0,
-        help="hear each recording so often, with other samples cut off its start",
+        help="hear each recording, or each spoken sentence, so often, with other samples cut off its start",
     )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -211,7 +223,8 @@ def main() -> None:
         return denoise(args.out, args.inputs, args.voice, 5.0 if args.snr is None else args.snr)
     if args.what == "speak":
         rows = speak(args.out, args.inputs, args.voice, args.snr, args.denoise_ratio, args.adapt)
-    elif args.what == "recordings":
+        return judge(heard_again(args.out, rows, args.starts))
+    if args.what == "recordings":
         rows = [(line.wav, line.text, line.wav) for line in sources(args.out, args.inputs[0], args.starts)]
     else:
         shift = 3 if args.what == "convert" else 0
