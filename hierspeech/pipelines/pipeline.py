@@ -43,7 +43,7 @@ class Pipeline:
         Args:
             name: a folder, a shipped name ("lite"), a hub id, or a voice that is loaded.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            precision: "bf16" lets full-size waveform models multiply in bf16 where that is faster; all else stays "fp32".
+            precision: "bf16" lets full-size models multiply in bf16 where that is faster; durations, F0 and all else stay "fp32".
             dtype: the same as torch says it: torch.float32 or torch.bfloat16, or their names; None is as `precision` says.
             watermark: marks what goes out: a function, see the attribute, or a name of `WATERMARKS`; nothing does by default.
         Raises:

@@ -108,7 +108,7 @@ class Voice:
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype = torch.float32):
         self.folder = folder
         self.device = device
-        self.dtype = dtype  # of the multiplications in waveform models; everything else is fp32
+        self.dtype = dtype  # of most multiplications in large models; everything else is fp32
         self.description = read_description(folder)
         self._parts: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -239,7 +239,7 @@ def load_voice(
     Args:
         name: as above, or a voice, which is returned as it is.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "bf16" lets full-size waveform models multiply in bf16 where that is faster.
+        precision: "bf16" lets full-size models multiply in bf16 where that is faster.
 
     Raises:
         ValueError: no such voice, a broken folder, another precision, or a device that is not there.
