@@ -78,10 +78,13 @@ def test_a_list_of_references_is_their_average(tts, prompt, other):
 
 
 def test_pitch_is_shifted_and_spread(lite):
-    plain = log_f0(lite(SENTENCE, seed=0))
+    plain = extract_f0(lite(SENTENCE, seed=0).audio, 16000, f0_max=500.0)
     for semitones in (-4, 5):
-        moved = log_f0(lite(SENTENCE, seed=0, pitch_shift=semitones))
-        assert np.median(moved) - np.median(plain) == pytest.approx(semitones * np.log(2) / 12, abs=0.03)
+        moved = extract_f0(lite(SENTENCE, seed=0, pitch_shift=semitones).audio, 16000, f0_max=500.0)
+        # frame by frame: which ones the tracker calls voiced depends on the pitch
+        both = (plain > 0) & (moved > 0)
+        change = np.log(moved[both] / plain[both])
+        assert np.median(change) == pytest.approx(semitones * np.log(2) / 12, abs=0.01)
     # by a voice whose widened melody, 400 Hz at most, the tracker follows
     plain, wide, flat = (
         log_f0(lite(SENTENCE, "emma", seed=0, pitch_range=factor)) for factor in (1.0, 1.6, 0.0)
