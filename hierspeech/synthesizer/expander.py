@@ -28,7 +28,7 @@ class ExpanderConfig:
 
     below_db: float = 20.0  # under the long-term level of the band
     slope: float = 1.0  # dB down for each dB further under; 0 leaves all as it is
-    most_db: float = 5.0  # dB down at most: with more, words are lost (docs/lite.md, 33 and 42)
+    most_db: float = 10.0  # dB down at most: with more, words are lost (docs/lite.md, 33)
 
     def __post_init__(self):
         if self.below_db < 0 or self.slope < 0 or self.most_db < 0:
