@@ -25,13 +25,11 @@ def alignment(config: SpeechSRConfig | ISTFTSpeechSRConfig) -> int:
 
 def halo_samples(config: SpeechSRConfig | ISTFTSpeechSRConfig) -> int:
     """Input samples that the network needs on either side of those it is to raise, a multiple of `alignment`."""
-    if isinstance(config, ISTFTSpeechSRConfig):
-        frames = conv_reach(3) + config.layers * conv_reach(config.kernel_size)
-        # analysis and synthesis: a frame is n_fft long, and its middle lies on a multiple of the hop
-        halo = frames * config.hop_length + 2 * (config.n_fft // 2)
-    else:
-        halo = config.halo
-    step = alignment(config)
+    if isinstance(config, SpeechSRConfig):
+        return config.halo
+    frames = conv_reach(3) + config.layers * conv_reach(config.kernel_size)
+    # analysis and synthesis: a frame is n_fft long, and its middle lies on a multiple of the hop
+    halo, step = frames * config.hop_length + 2 * (config.n_fft // 2), alignment(config)
     return -(-halo // step) * step
 
 

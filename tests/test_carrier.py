@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_said():
         CarrierConfig(from_hz=4500.0)
     with pytest.raises(ValueError, match="shares of pulses"):
         CarrierConfig(pulses_low=1.5)
-    for size in (160, 324, 480):
+    for size in (0, 160, 324, 480):
         carrier = CarrierConfig(n_fft=size)
         if size == 160:
             Carrier(carrier, 160, 16000)

@@ -192,7 +192,7 @@ def test_the_synthesizer_learns_one_batch(workplace):
     arguments += ["recipe.adversarial_from=40", "data.predicted_rate=0.0", "data.seconds=0.3"]
     arguments += [
         "losses.generator.contrastive=5.0",
-        "losses.generator.adversarial=3.0",
+        "losses.generator.adversarial=6.0",
         "losses.generator.features=10.0",
         "recipe.adversarial_gain=20.0",
     ]
@@ -222,7 +222,7 @@ def test_the_synthesizer_learns_one_batch(workplace):
     assert fell_to("generator/contrastive", 0, 109) < 0.8
     assert values[39]["generator/adversarial"] == 0 and "discriminator/adversarial" not in values[39]
     assert fell_to("discriminator/adversarial", 40, 69) < 0.9
-    assert fell_to("generator/adversarial", 70, 109) < 0.95  # 0.89 to 0.903, as processors round
+    assert fell_to("generator/adversarial", 70, 109) < 0.9
     assert fell_to("generator/features", 70, 109) < 0.9
 
 

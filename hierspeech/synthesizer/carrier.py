@@ -63,7 +63,7 @@ class Carrier(nn.Module):
                 f"carrier.full_hz {config.full_hz:g}: expected half of the sample rate {sample_rate} at most"
             )
         self.hop_length = config.n_fft // 4
-        if config.n_fft % 8 or frame_samples % self.hop_length:
+        if config.n_fft < 8 or config.n_fft % 8 or frame_samples % self.hop_length:
             raise ValueError(
                 f"carrier.n_fft {config.n_fft}: expected a multiple of 8 of which a quarter divides {frame_samples}"
             )
