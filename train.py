@@ -217,4 +217,6 @@ def _is_ours(error: BaseException) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from speech.interruption import leave
+
+    leave(main(sys.argv[1:]))

@@ -214,6 +214,19 @@ def test_two_processes_equal_one_with_the_double_batch(tmp_path, nodes):
         torch.testing.assert_close(two["modules"][name], one["modules"][name], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("group", [True, False])
+def test_a_process_of_a_group_is_not_taken_down_by_the_interpreter(tmp_path, group):
+    """There gloo's threads abort it now and then; what was printed and the exit code stay."""
+    script = "import atexit, sys; from speech.interruption import leave; import torch.distributed as group\n"
+    if group:
+        store = f"file://{tmp_path / 'store'}"
+        script += f"group.init_process_group('gloo', init_method={store!r}, rank=0, world_size=1)\n"
+    script += "atexit.register(print, 'taken down'); print('step 10/10'); leave(3)"
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.split("\n")[:-1] == ["step 10/10"] + ["taken down"] * (not group)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_processes_without_a_gpu_train_together_and_resume(tmp_path):
     """Though the device is not said: each would train a model of its own, and write over the other's."""

@@ -3,7 +3,6 @@
 `python toy_recipe.py FOLDER MAX_STEPS SECONDS_PER_STEP BATCH_SIZE [DEVICE]` trains the adversarial one in FOLDER.
 """
 
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from torch import nn
 
 from speech.checkpoint import Pretrained
 from speech.data import step_batches
+from speech.interruption import leave
 from speech.modules.weight_norm import weight_norm
 from speech.training import TrainConfig, fit, seed_everything
 
@@ -131,6 +131,4 @@ def main(folder: str, max_steps: int, seconds: float, batch_size: int, device: s
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])
-    # one in twenty processes of a group is aborted by a thread of torch's while the interpreter is taken down
-    sys.stdout.flush()
-    os._exit(0)
+    leave(0)
