@@ -5,14 +5,13 @@ a Triton kernel or that twin, and parts of models as CUDA graphs (speech/capture
 fp32; docs/performance_kernels.md has the speeds, docs/performance_gpu.md what runs on a GPU.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from speech.capture.buckets import Captured
-from speech.kernels import build, gpu
+from speech.kernels import build, gpu, prepacked
 from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks, fits, has_bf16
+from speech.kernels.packing import Packing
 from speech.kernels.polyphase import polyphase_activation, tiled_blocks
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
 from speech.modules.snake import Activation1d
@@ -50,11 +49,14 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
     for part in module.modules():
         if hasattr(part, "inputs_in_silence"):
             silences |= part.inputs_in_silence()
+    packing = prepacked.available()
     for part in module.modules():
         if isinstance(part, MultiKernelBlock) and all(isinstance(block, AMPBlock) for block in part.blocks):
             part.fast = FastBlocks(dtype == torch.bfloat16, silences.get(part))
         elif isinstance(part, Activation1d):
             part.fast = FastActivation()
+        elif packing and prepacked.suits(part):
+            prepacked.attach(part)
         if hasattr(part, "bf16"):
             weights = sum(parameter.numel() for parameter in part.parameters())
             part.bf16 = dtype == torch.bfloat16 and weights >= LEAST_BF16_WEIGHTS and has_bf16()
@@ -63,26 +65,7 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
     return module
 
 
-class _Packing:
-    """Keeps what a kernel wants to know of a module, until one of the module's parameters moves or changes."""
-
-    def __init__(self) -> None:
-        self._key: tuple | None = None
-        self._packed: Any = None
-
-    def _pack(self, module: nn.Module, make: Any) -> Any:
-        key = tuple(
-            (p.data_ptr(), 0 if p.is_inference() else p._version, p.dtype) for p in module.parameters()
-        )
-        if key != self._key:
-            self._packed, self._key = make(), key
-        return self._packed
-
-    def __getstate__(self) -> dict[str, Any]:  # addresses mean nothing in a copy
-        return {**self.__dict__, "_key": None, "_packed": None}
-
-
-class FastBlocks(_Packing):
+class FastBlocks(Packing):
     """Runs a `MultiKernelBlock` of AMP blocks; called with it, x [B, C, T] and a mask [B, 1, T] or None.
 
     `silence` [C] is what it gets while nothing sounds, if that is known: bf16 is rounded relative to it.
@@ -108,7 +91,7 @@ class FastBlocks(_Packing):
         return gpu.HalfRounds(blocks.blocks, None if self.silence is None else self.silence.to(device))
 
 
-class FastActivation(_Packing):
+class FastActivation(Packing):
     """Runs an `Activation1d`; called with it, x [B, C, T] and a mask [B, 1, T] or None."""
 
     def __call__(self, activation: Activation1d, x: Tensor, mask: Tensor | None) -> Tensor:

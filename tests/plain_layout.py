@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from torch import nn
 
 from speech.capture.buckets import Captured
-from speech.modules.resblocks import MultiKernelBlock
-from speech.modules.snake import Activation1d
 
 
 @contextmanager
 def plain_layout(model: nn.Module) -> Iterator[nn.Module]:
     """Inside this block `model` runs its plain layers, whatever `prepare_for_inference` chose."""
-    parts = [part for part in model.modules() if isinstance(part, MultiKernelBlock | Activation1d)]
+    parts = [part for part in model.modules() if getattr(part, "fast", None) is not None]
     chosen = [part.fast for part in parts]
     rounded = [part for part in model.modules() if getattr(part, "bf16", False)]
     models = [part for part in model.modules() if isinstance(getattr(part, "captured", None), Captured)]

@@ -82,7 +82,7 @@ def prepared(dtype: torch.dtype) -> Switch:
             kept[id(model)] = [
                 (part, name, getattr(part, name))
                 for part in model.modules()
-                for name in ("fast", "captured")
+                for name in ("fast", "bf16", "captured")
                 if hasattr(part, name)
             ]
         for part, name, chosen in kept[id(model)]:

@@ -1,6 +1,6 @@
 // AMP blocks (BigVGAN) and their alias-free activation on a CPU: the arithmetic of speech/modules/{snake,resblocks}.py, in
 // tiles of time that stay in the cache. Built by build.py, called by amp_blocks.py: C functions without Python or torch, whose
-// threads the caller starts, so that no C++ library is needed.
+// threads are the caller's (teams.py), so that no C++ library is needed.
 // The activation is polyphase: of the doubled signal u, even samples e[n] = u[2n] and odd ones o[n] = u[2n + 1] are kept
 // apart, so that both filters are six shifted multiply-adds per phase and no vector is ever shuffled:
 //   e[n] = 2 sum_j h[2j + 1] x[n + 2 - j]      o[n] = 2 sum_j h[2j] x[n + 3 - j]
@@ -314,8 +314,9 @@ static Taps split(const float* filter) {
     return taps;
 }
 
-EXPORT void blocks_run(void* started, int32_t rank) {
+EXPORT void blocks_run(void* started, int32_t rank, int32_t size_of_team) {
     Call& call = *(Call*)started;
+    __atomic_store_n(&call.all.size, size_of_team, __ATOMIC_RELAXED);  // the same by each of them, before it waits for the others
     Team alone{1, 0, 0};
     const bool together = call.together;
     const int64_t size = call.shape.padded * call.shape.stride, set = together ? 0 : rank;
@@ -351,8 +352,8 @@ EXPORT void blocks_end(void* started) {
     free(call->rows), free(call->cells), free(call);
 }
 
-// The mean of the blocks takes three calls: `blocks_begin`; `blocks_run` by each of `threads` threads at the same time, with
-// ranks 0, 1, ...; `blocks_end`. out, x [batch][channels][length]; lengths [batch] of valid samples or null; filter: the 12
+// The mean of the blocks takes three calls: `blocks_begin`; `blocks_run` by each of at most `threads` threads at the same time,
+// with ranks 0, 1, ... and their number; `blocks_end`. out, x [batch][channels][length]; lengths [batch] of valid samples or null; filter: the 12
 // taps. Returns null if there is not enough memory.
 EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
                           const Block* blocks, int32_t n_blocks, const float* filter, int64_t tile, int32_t threads) {
@@ -370,7 +371,6 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
     call->tiles = (length + call->tile - 1) / call->tile;
     // All on one tile where tiles would be too few; else each thread on its own tiles.
     call->together = threads > 1 && call->tiles * batch < 2 * threads;
-    call->all.size = threads;
     const int64_t span = call->tile + 2 * (call->reach + REACH) + 2 * MARGIN;
     // An odd multiple of 64 bytes, so that rows do not meet in one set of the cache.
     call->shape = Shape{channels, (channels + OUT_ROWS - 1) / OUT_ROWS * OUT_ROWS, 0, (span + 31) / 32 * 32 + 16};
@@ -382,10 +382,17 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
     return nullptr;
 }
 
+struct ActivationCall {
+    float* out;
+    const float* x;
+    int64_t batch, channels, length;
+    const int64_t* lengths;
+    const float *turns, *inverse_beta, *filter;
+};
 // The activation alone, in pieces of rows; called by each of `threads` threads with its rank.
-EXPORT void activation(float* out, const float* x, int64_t batch, int32_t channels, int64_t length, const int64_t* lengths,
-                       const float* turns, const float* inverse_beta, const float* filter, int32_t threads, int32_t rank) {
+EXPORT void activation(const ActivationCall* call, int32_t rank, int32_t threads) {
     constexpr int64_t PIECE = 2048, SPAN = PIECE + 2 * MARGIN;
+    const auto [out, x, batch, channels, length, lengths, turns, inverse_beta, filter] = *call;
     const Taps taps = split(filter);
     const int64_t pieces = (length + PIECE - 1) / PIECE;
     const Range mine = share({0, batch * channels * pieces}, rank, threads, 1);
@@ -406,4 +413,18 @@ EXPORT void activation(float* out, const float* x, int64_t batch, int32_t channe
         const int64_t silent = most(range.begin, range.end), end = least(begin + PIECE, length);
         if (silent < end) fill(to + silent, to + end, 0.f);
     }
+}
+
+// ---- somebody else's threads --------------------------------------------------------------------------------------------
+struct Job { void (*work)(void*, int32_t, int32_t); void* call; int (*size)(); int32_t ranks; };
+static void take_part(void* given) {
+    Job& job = *(Job*)given;
+    job.work(job.call, __atomic_fetch_add(&job.ranks, 1, __ATOMIC_RELAXED), job.size());
+}
+// work(call, rank, size) by the threads of an OpenMP that the caller knows: `parallel` is its GOMP_parallel, `size` its
+// omp_get_num_threads. It may give fewer than `threads`.
+EXPORT void in_team(void (*parallel)(void (*)(void*), void*, unsigned, unsigned), int (*size)(), int32_t threads,
+                    void (*work)(void*, int32_t, int32_t), void* call) {
+    Job job{work, call, size, 0};
+    parallel(take_part, &job, threads, 0);
 }

@@ -5,14 +5,14 @@ B batch, C channels, T samples, K taps, R rows of a convolution's output that th
 
 import ctypes
 import math
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speech.kernels.build import library
+from speech.kernels.teams import run_by_threads
 
 TILE_BYTES = (
     400_000  # of one buffer of a tile: three of them are in use, and the second-level cache holds about 1 MB
@@ -21,6 +21,14 @@ TILE_BYTES = (
 
 class _Activation(ctypes.Structure):
     _fields_ = [("turns", ctypes.c_void_p), ("inverse_beta", ctypes.c_void_p), ("rest", ctypes.c_void_p)]
+
+
+class _ActivationCall(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("out", "x")),
+        *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
+        *((name, ctypes.c_void_p) for name in ("lengths", "turns", "inverse_beta", "filter")),
+    ]
 
 
 class _Round(ctypes.Structure):
@@ -78,15 +86,9 @@ class PackedActivation:
         """The activation of x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False."""
         x = x.contiguous()
         out, lengths = torch.empty_like(x), _lengths(mask)
-        threads = torch.get_num_threads()
-        arguments = (
-            *_call_arguments(out, x, lengths),
-            _pointer(self.turns),
-            _pointer(self.inverse_beta),
-            _pointer(self.taps),
-            ctypes.c_int32(threads),
-        )
-        _run_threads(threads, lambda rank: library().activation(*arguments, ctypes.c_int32(rank)))
+        constants = map(_pointer, (self.turns, self.inverse_beta, self.taps))
+        call = _ActivationCall(_pointer(out), _pointer(x), *x.shape, _pointer(lengths), *constants)
+        run_by_threads(library().activation, ctypes.byref(call), torch.get_num_threads())
         return out
 
 
@@ -116,8 +118,12 @@ class PackedAMPBlocks:
         threads = torch.get_num_threads()
         kernels = library()
         kernels.blocks_begin.restype = ctypes.c_void_p
+        sizes = ctypes.c_int64(x.shape[0]), ctypes.c_int32(x.shape[1]), ctypes.c_int64(x.shape[2])
         call = kernels.blocks_begin(
-            *_call_arguments(out, x, lengths),
+            _pointer(out),
+            _pointer(x),
+            *sizes,
+            _pointer(lengths),
             self._blocks,
             ctypes.c_int32(len(self._blocks)),
             _pointer(self.taps),
@@ -127,7 +133,7 @@ class PackedAMPBlocks:
         if not call:
             raise MemoryError(f"no memory for tiles of {tile} samples in {threads} threads")
         call = ctypes.c_void_p(call)
-        _run_threads(threads, lambda rank: kernels.blocks_run(call, ctypes.c_int32(rank)))
+        run_by_threads(kernels.blocks_run, call, threads)
         kernels.blocks_end(call)  # not in a `finally`: after an interrupt other threads may still be at work
         return out
 
@@ -212,22 +218,6 @@ def _constants(activation: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
     alpha, beta = snake.alpha.detach().float().exp(), snake.beta.detach().float().exp()
     turns = (alpha.double() / math.pi).float()
     return alpha.contiguous(), turns.contiguous(), (1 / (beta + 1e-9)).contiguous()
-
-
-def _run_threads(threads: int, work: Callable[[int], object]) -> None:
-    """work(0) ... work(threads - 1) at the same time; each is one foreign call, during which Python's lock is free."""
-    # New threads each time: those of a pool could wait for ranks of another call that wait for them.
-    others = [threading.Thread(target=work, args=(rank,)) for rank in range(1, threads)]
-    for thread in others:
-        thread.start()
-    work(0)
-    for thread in others:
-        thread.join()
-
-
-def _call_arguments(out: Tensor, x: Tensor, lengths: Tensor | None) -> tuple[object, ...]:
-    sizes = ctypes.c_int64(x.shape[0]), ctypes.c_int32(x.shape[1]), ctypes.c_int64(x.shape[2])
-    return _pointer(out), _pointer(x), *sizes, _pointer(lengths)
 
 
 def _lengths(mask: Tensor | None) -> Tensor | None:

@@ -30,7 +30,25 @@ class SelfAttention(nn.Module):
             self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # each [B, heads, N, dim]
         keys = None if key_mask is None else key_mask[:, None, None]
-        return self.proj(F.scaled_dot_product_attention(q, k, v, keys).transpose(1, 2).flatten(2))
+        attend = _attend_in_products if _by_products(q) else F.scaled_dot_product_attention
+        return self.proj(attend(q, k, v, keys).transpose(1, 2).flatten(2))
+
+
+def _by_products(q: Tensor) -> bool:
+    """Whether plain products are the faster attention: in bf16 on a CPU, where torch's fused one multiplies at a tenth of the peak."""
+    return q.dtype == torch.bfloat16 and q.device.type == "cpu" and not torch.is_grad_enabled()
+
+
+def _attend_in_products(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None) -> Tensor:
+    """q, k, v [B, heads, N, dim] bf16, keys [B, 1, 1, N] bool or None -> [B, heads, N, dim]."""
+    rows, heads = len(q), q.shape[1]
+    q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+    bias = q.new_zeros(())
+    if keys is not None:
+        bias = torch.zeros_like(keys, dtype=q.dtype).masked_fill(~keys, -torch.inf)
+        bias = bias.expand(-1, heads, -1, -1).flatten(0, 1)
+    weights = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5).softmax(-1)
+    return (weights @ v).unflatten(0, (rows, heads))
 
 
 class ConvMLP(nn.Module):

@@ -1,0 +1,96 @@
+"""Convolutions and linear layers on a CPU with their weights in oneDNN's own order, made once (`torch.ops.mkldnn`).
+
+Plain layers order them anew in each call, and a second of speech is only 50 frames: at 272 frames that is half of the time of a
+convolution of 512 channels. Pointwise and linear ones in fp32 go to MKL instead, which leaves half of AVX-512 unused on other makers'
+processors. docs/performance_kernels.md has the figures. The plain layers are the twin: gradients, exports and other devices
+take them, and torch releases without these operations.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from speech.kernels.packing import Packing
+
+LEAST_WEIGHTS = 8192  # smaller ones gain nothing by it
+OPERATIONS = (
+    "_reorder_convolution_weight",
+    "_convolution_pointwise",
+    "_reorder_linear_weight",
+    "_linear_pointwise",
+)
+NOTHING_BEHIND = ("none", [], "")  # no activation fused into the product
+
+
+def available() -> bool:
+    """Whether this torch has the operations, which its own compiler uses for frozen models."""
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, n) for n in OPERATIONS)
+
+
+def suits(layer: nn.Module) -> bool:
+    """Whether `PackedLayer` runs `layer`: exactly nn.Linear or nn.Conv1d, large, without stride, groups or other padding than zeros."""
+    if type(layer) not in (nn.Linear, nn.Conv1d) or layer.weight.numel() < LEAST_WEIGHTS:
+        return False
+    if isinstance(layer, nn.Linear):
+        return True
+    plain = layer.stride == (1,) and layer.groups == 1 and layer.padding_mode == "zeros"
+    return plain and not isinstance(layer.padding, str)
+
+
+def attach(layer: nn.Module) -> None:
+    """Lets `layer`, which `suits`, run so from now on, whenever its `fast` is set and nothing but values is wanted."""
+    layer.fast = PackedLayer()
+    layer.forward = partial(_forward, layer)
+
+
+def _forward(layer: nn.Module, x: Tensor) -> Tensor:
+    if layer.fast is not None and (dtype := _dtype(layer, x)) is not None:
+        return layer.fast(layer, x.to(dtype))
+    return type(layer).forward(layer, x)
+
+
+def _dtype(layer: nn.Module, x: Tensor) -> torch.dtype | None:
+    """In which type the plain layer would multiply; None where it has to."""
+    if layer.training or torch.is_grad_enabled() or x.device.type != "cpu" or x.requires_grad:
+        return None
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+        return None
+    if x.dim() != 3 if isinstance(layer, nn.Conv1d) else x.dim() < 2:
+        return None
+    dtype = x.dtype
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+    elif dtype != layer.weight.dtype:
+        return None
+    return dtype if dtype in (torch.float32, torch.bfloat16) and x.numel() else None
+
+
+class PackedLayer(Packing):
+    """Runs an `nn.Conv1d` [B, C, T] or `nn.Linear` [..., C]; called with it and its input, in whose type it multiplies."""
+
+    def __call__(self, layer: nn.Module, x: Tensor) -> Tensor:
+        weight, bias = self._pack(layer, lambda: _packed(layer, x), x.dtype)
+        if isinstance(layer, nn.Linear):
+            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *NOTHING_BEHIND)
+        padding, dilation = [0, *layer.padding], [1, *layer.dilation]
+        y = torch.ops.mkldnn._convolution_pointwise(
+            x.unsqueeze(2), weight, bias, padding, [1, 1], dilation, 1, *NOTHING_BEHIND
+        )
+        return y.squeeze(2)
+
+
+def _packed(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of `layer` for inputs such as x, to which nothing but the speed is bound."""
+    weight = layer.weight.detach().to(x.dtype)
+    bias = None if layer.bias is None else layer.bias.detach().to(x.dtype)
+    if isinstance(layer, nn.Linear):
+        return torch.ops.mkldnn._reorder_linear_weight(weight, x.numel() // x.shape[-1]), bias
+    shape = [x.shape[0], x.shape[1], 1, x.shape[2]]
+    padding, dilation = [0, *layer.padding], [1, *layer.dilation]
+    weight = torch.ops.mkldnn._reorder_convolution_weight(
+        weight.unsqueeze(2), padding, [1, 1], dilation, 1, shape
+    )
+    return weight, bias
