@@ -4,6 +4,7 @@
     python docs/lite_check.py speak OUT REF.flac ...          the sentences of lite_sentences.txt, references in turn
     python docs/lite_check.py speak OUT REF.flac ... --snr 5 --denoise-ratio 0.8      with references in noise; judged by the clean ones
     python docs/lite_check.py speak OUT REF.flac ... --adapt 60                        with prompts adapted to their references
+    python docs/lite_check.py speak OUT REF.flac ... --crossed --sentences docs/lite_sentences_2.txt     others, each by every reference
     python docs/lite_check.py denoise OUT REF.flac ... --snr 5                         the noisy recordings before and after denoising
     python docs/lite_check.py copy OUT LIST                   every recording of a filelist in its own voice
     python docs/lite_check.py convert OUT LIST                ... in the voice of the filelist's next speaker but two
@@ -32,27 +33,32 @@ START_SAMPLES = 61  # no divisor of anything that frames are made of
 SENTENCES = Path(__file__).with_name("lite_sentences.txt")
 
 
-def speak(
-    out: Path, references: list[str], voice: str, snr_db: float | None, ratio: float | None, adapt: int
-) -> list[tuple[str, str, str]]:
+def speak(args: argparse.Namespace) -> list[tuple[str, str, str]]:
     """Rows (wav, text, reference); also prints the real-time factor of all but the first sentence."""
     from hierspeech import TextToSpeech
 
-    tts, rows, seconds, spent = TextToSpeech.from_pretrained(voice), [], 0.0, 0.0
-    heard = references if snr_db is None else in_noise(out, references, snr_db)
+    tts, rows, seconds, spent = TextToSpeech.from_pretrained(args.voice), [], 0.0, 0.0
+    references = args.inputs
+    heard = references if args.snr is None else in_noise(args.out, references, args.snr)
     begin = time.perf_counter()
-    prompts = [tts.prompt(reference, denoise_ratio=ratio, adapt_steps=adapt) for reference in heard]
+    prompts = [
+        tts.prompt(reference, denoise_ratio=args.denoise_ratio, adapt_steps=args.adapt) for reference in heard
+    ]
     print(f"{(time.perf_counter() - begin) / len(prompts):.1f} s a prompt")
-    for k, line in enumerate(SENTENCES.read_text(encoding="utf-8").splitlines()):
+    lines = args.sentences.read_text(encoding="utf-8").splitlines()
+    turns = [(line, k % len(prompts)) for k, line in enumerate(lines)]
+    if args.crossed:
+        turns = [(line, n) for line in lines for n in range(len(prompts))]
+    for k, (line, n) in enumerate(turns):
         text, _, in_words = line.partition(
             "|"
         )  # what the judge should hear, where numbers are written in digits
         begin = time.perf_counter()
-        speech = tts(text, prompts[k % len(prompts)], seed=0)
+        speech = tts(text, prompts[n], seed=0)
         if k:
             spent, seconds = spent + time.perf_counter() - begin, seconds + speech.seconds
-        speech.save(out / f"{k:02d}.wav")
-        rows.append((str(out / f"{k:02d}.wav"), in_words or text, references[k % len(references)]))
+        speech.save(args.out / f"{k:02d}.wav")
+        rows.append((str(args.out / f"{k:02d}.wav"), in_words or text, references[n]))
     print(f"real-time factor {spent / seconds:.4f}")
     return rows
 
@@ -205,6 +211,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("inputs", nargs="+", help="references, or one filelist")
     parser.add_argument("--voice", default="lite")
+    parser.add_argument("--sentences", type=Path, default=SENTENCES, help="what is spoken, a sentence a line")
+    parser.add_argument("--crossed", action="store_true", help="speak each sentence by every reference")
     parser.add_argument("--snr", type=float, help="noise in the references, in dB under the speech")
     parser.add_argument("--denoise-ratio", type=float)
     parser.add_argument("--adapt", type=int, default=0, help="steps of gradient descent on each reference")
@@ -222,8 +230,7 @@ def main() -> None:
     if args.what == "denoise":
         return denoise(args.out, args.inputs, args.voice, 5.0 if args.snr is None else args.snr)
     if args.what == "speak":
-        rows = speak(args.out, args.inputs, args.voice, args.snr, args.denoise_ratio, args.adapt)
-        return judge(heard_again(args.out, rows, args.starts))
+        return judge(heard_again(args.out, speak(args), args.starts))
     if args.what == "recordings":
         rows = [(line.wav, line.text, line.wav) for line in sources(args.out, args.inputs[0], args.starts)]
     else:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from speech.capture.buckets import Captured
-from speech.kernels import build, gpu, prepacked
+from speech.kernels import build, gpu, prepacked, upsampling
 from speech.kernels.amp_blocks import PackedActivation, PackedAMPBlocks, fits, has_bf16
 from speech.kernels.packing import Packing
 from speech.kernels.polyphase import polyphase_activation, tiled_blocks
@@ -56,7 +56,9 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
         elif isinstance(part, Activation1d):
             part.fast = FastActivation()
         elif packing and prepacked.suits(part):
-            prepacked.attach(part)
+            prepacked.attach(part, prepacked.PackedLayer())
+        elif upsampling.suits(part):
+            prepacked.attach(part, FastUpsampling())
         if hasattr(part, "bf16"):
             weights = sum(parameter.numel() for parameter in part.parameters())
             part.bf16 = dtype == torch.bfloat16 and weights >= LEAST_BF16_WEIGHTS and has_bf16()
@@ -102,3 +104,27 @@ class FastActivation(Packing):
         if build.library() is None:
             return polyphase_activation(activation, x, mask)
         return self._pack(activation, lambda: PackedActivation(activation))(x, mask)
+
+    def into(self, activation: Activation1d, conv: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+        """conv(activation(x, mask)) for a convolution to one channel; of other ones, too, but then in two steps."""
+        if x.device.type != "cpu" or build.library() is None or not _into_one(conv):
+            return conv(self(activation, x, mask))
+        packed = self._pack(activation, lambda: PackedActivation(activation))
+        return packed.into_one(x, mask, conv.weight)
+
+
+class FastUpsampling(Packing):
+    """Runs a transposed convolution that the compiled kernel can; called with it and x [B, C, T] on a CPU."""
+
+    def __call__(self, layer: nn.ConvTranspose1d, x: Tensor) -> Tensor:
+        if x.dtype != torch.float32 or not x.numel() or build.library() is None:
+            return nn.ConvTranspose1d.forward(layer, x)
+        return self._pack(layer, lambda: upsampling.PackedUpsampling(layer))(x)
+
+
+def _into_one(conv: nn.Module) -> bool:
+    """Whether `conv` makes one channel of as many samples as it gets, without a bias."""
+    if type(conv) is not nn.Conv1d or conv.out_channels > 1 or conv.bias is not None or conv.groups > 1:
+        return False
+    same = conv.stride == conv.dilation == (1,) and conv.padding_mode == "zeros"
+    return same and not isinstance(conv.padding, str) and 2 * conv.padding[0] + 1 == conv.kernel_size[0]

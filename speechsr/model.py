@@ -78,7 +78,7 @@ class SpeechSR(nn.Module, Pretrained):
             ratio = Fraction(scale).limit_denominator(1000)
             mask = mask.repeat_interleave(ratio.numerator, -1)[..., :: ratio.denominator]
         x = stretch(x, scale)
-        return torch.tanh(self.conv_post(self.activation_post(self.stage(x, mask), mask)))
+        return torch.tanh(self.activation_post.into(self.conv_post, self.stage(x, mask), mask))
 
     @torch.inference_mode()
     def infer(self, wav: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from plain_layout import plain_layout
+from torch.nn import Conv1d, ConvTranspose1d
 
 from hierspeech.synthesizer.generator import AMPGenerator, AMPGeneratorConfig
 from hierspeech.synthesizer.source import SourceConfig, SourceNetwork
@@ -66,6 +67,11 @@ def test_activation(path, threads):
         x, mask = 2 * torch.randn(2, 5, samples), rows_mask(samples)
         assert error(activation(x), activation.plain(x)) < TOLERANCE
         assert error(activation(x, mask), activation.plain(x, mask)) < TOLERANCE
+        for conv in (Conv1d(5, 1, 7, padding=3, bias=False), Conv1d(5, 2, 3, padding=1)):
+            expected, ours = conv(activation.plain(x)), activation.into(conv, x)
+            assert ours.shape == expected.shape and error(ours, expected) < TOLERANCE
+            expected, ours = conv(activation.plain(x, mask)), activation.into(conv, x, mask)
+            assert error(ours * mask, expected * mask) < TOLERANCE
     loud = 100 * torch.randn(1, 5, 300)  # many turns of the sine
     assert (activation(loud) - activation.plain(loud)).abs().max() < 1e-4
 
@@ -198,3 +204,21 @@ def test_preparing_folds_weight_norm_and_may_be_repeated():
     assert hifigan(torch.randn(1, 4, 20)).shape == (1, 4, 20)
     with pytest.raises(ValueError, match="dtype is torch.float16, expected"):
         prepare_for_inference(blocks, torch.float16)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("kernel", "rate", "inputs", "outputs"),
+    [(8, 4, 6, 3), (11, 5, 5, 8), (4, 2, 3, 17), (3, 3, 2, 2), (4, 2, 900, 8)],
+)
+def test_transposed_convolutions(path, threads, kernel, rate, inputs, outputs):
+    torch.manual_seed(0)
+    layer = prepare_for_inference(
+        ConvTranspose1d(inputs, outputs, kernel, rate, padding=(kernel - rate) // 2)
+    )
+    for samples in LENGTHS:
+        x = torch.randn(2, inputs, samples)
+        with plain_layout(layer):
+            expected = layer(x)
+        ours = layer(x)
+        assert ours.shape == expected.shape and error(ours, expected) < TOLERANCE

@@ -118,5 +118,5 @@ class AMPGenerator(nn.Module):
             if i == 0:
                 x = x + self.source_proj(source_features)
             x = stage(x, mask)
-        wav = torch.tanh(self.conv_post(self.activation_post(x, mask)))
+        wav = torch.tanh(self.activation_post.into(self.conv_post, x, mask))
         return wav if mask is None else wav * mask

@@ -388,31 +388,115 @@ struct ActivationCall {
     int64_t batch, channels, length;
     const int64_t* lengths;
     const float *turns, *inverse_beta, *filter;
+    const float* weight;  // of a convolution behind it, [channels][kernel], or null
+    int64_t kernel;
 };
-// The activation alone, in pieces of rows; called by each of `threads` threads with its rank.
+// Row x of `valid` samples -> its activation in `range`, at its times in the row that is returned. `buffer`: 4 * span.
+static float* activated(float* buffer, int64_t span, const float* x, Range range, int64_t valid, const Taps& taps, float turns, float inverse_beta) {
+    float *in = buffer + 16 - range.begin, *even = in + span, *odd = even + span, *y = odd + span;
+    const int64_t from = most<int64_t>(0, range.begin - REACH), upto = least(valid, range.end + REACH);
+    memcpy(in + from, x + from, sizeof(float) * (upto - from));
+    phases(in, even, odd, range, valid, taps, turns, inverse_beta);
+    for (int64_t n = range.begin; n < range.end; n += LANES) store(y + n, down(even + n, odd + n, taps));
+    return y;
+}
+// The activation alone, [batch][channels][length], in pieces of rows; called by each of `threads` threads with its rank.
 EXPORT void activation(const ActivationCall* call, int32_t rank, int32_t threads) {
     constexpr int64_t PIECE = 2048, SPAN = PIECE + 2 * MARGIN;
-    const auto [out, x, batch, channels, length, lengths, turns, inverse_beta, filter] = *call;
-    const Taps taps = split(filter);
-    const int64_t pieces = (length + PIECE - 1) / PIECE;
-    const Range mine = share({0, batch * channels * pieces}, rank, threads, 1);
+    const ActivationCall& a = *call;
+    const Taps taps = split(a.filter);
+    const int64_t pieces = (a.length + PIECE - 1) / PIECE;
+    const Range mine = share({0, a.batch * a.channels * pieces}, rank, threads, 1);
     float buffer[4 * SPAN];
     for (int64_t i = mine.begin; i < mine.end; ++i) {
-        const int64_t line = i / pieces, begin = i % pieces * PIECE, valid = lengths ? lengths[line / channels] : length;
+        const int64_t line = i / pieces, begin = i % pieces * PIECE, valid = a.lengths ? a.lengths[line / a.channels] : a.length;
         const Range range{begin, least(begin + PIECE, valid)};
-        const int c = line % channels;
-        float* to = out + line * length;
+        const int c = line % a.channels;
+        float* to = a.out + line * a.length;
         if (range.begin < range.end) {
-            float *in = buffer + 16 - begin, *even = in + SPAN, *odd = even + SPAN, *y = odd + SPAN;
-            const int64_t from = most<int64_t>(0, begin - REACH), upto = least(valid, range.end + REACH);
-            memcpy(in + from, x + line * length + from, sizeof(float) * (upto - from));
-            phases(in, even, odd, range, valid, taps, turns[c], inverse_beta[c]);
-            for (int64_t n = range.begin; n < range.end; n += LANES) store(y + n, down(even + n, odd + n, taps));
+            const float* y = activated(buffer, SPAN, a.x + line * a.length, range, valid, taps, a.turns[c], a.inverse_beta[c]);
             memcpy(to + begin, y + begin, sizeof(float) * (range.end - begin));
         }
-        const int64_t silent = most(range.begin, range.end), end = least(begin + PIECE, length);
+        const int64_t silent = most(range.begin, range.end), end = least(begin + PIECE, a.length);
         if (silent < end) fill(to + silent, to + end, 0.f);
     }
+}
+// The activation and the convolution to one channel behind it, [batch][length]: nothing of all channels is stored.
+EXPORT void activation_into_one(const ActivationCall* call, int32_t rank, int32_t threads) {
+    constexpr int64_t PIECE = 1024, SPAN = PIECE + 4 * MARGIN;
+    const ActivationCall& a = *call;
+    const Taps taps = split(a.filter);
+    const int64_t pieces = (a.length + PIECE - 1) / PIECE, half = a.kernel / 2;
+    const Range mine = share({0, a.batch * pieces}, rank, threads, 1);
+    float buffer[4 * SPAN], sums[PIECE + LANES];
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+        const int64_t b = i / pieces, begin = i % pieces * PIECE, valid = a.lengths ? a.lengths[b] : a.length;
+        const Range range{begin, least(begin + PIECE, valid)};
+        const Range wide{most<int64_t>(0, begin - half), least(valid, begin + PIECE + half)};
+        float* to = a.out + b * a.length;
+        if (range.begin < range.end) {
+            fill(sums, sums + PIECE + LANES, 0.f);
+            for (int64_t c = 0; c < a.channels; ++c) {
+                float* y = activated(buffer, SPAN, a.x + (b * a.channels + c) * a.length, wide, valid, taps, a.turns[c], a.inverse_beta[c]);
+                if (wide.begin == 0) fill(y - half, y, 0.f);
+                if (wide.end == valid) fill(y + valid, y + valid + half, 0.f);
+                const float* weight = a.weight + c * a.kernel;
+                for (int64_t n = 0; n < range.end - begin; n += LANES) {
+                    Vector sum = load(sums + n);
+                    for (int64_t tap = 0; tap < a.kernel; ++tap) sum += load(y + begin + n + tap - half) * weight[tap];
+                    store(sums + n, sum);
+                }
+            }
+            memcpy(to + begin, sums, sizeof(float) * (range.end - begin));
+        }
+        const int64_t silent = most(range.begin, range.end), end = least(begin + PIECE, a.length);
+        if (silent < end) fill(to + silent, to + end, 0.f);
+    }
+}
+
+// ---- transposed convolutions --------------------------------------------------------------------------------------------
+// Of each of `rate` phases an ordinary convolution of `taps` taps: out[rate n + r] = bias + sum_j x[n - j] w[rate j + r + padding], whose
+// first j is -((r + padding) / rate). weight: [rate][outputs / OUT_ROWS][inputs][taps][OUT_ROWS], latest j first, zeros for lack of others.
+struct UpsamplingCall {
+    float* out;
+    const float* x;
+    int64_t batch, inputs, outputs, length, rate, padding, taps, piece;
+    const float *weight, *bias;
+};
+EXPORT void upsampling(const UpsamplingCall* call, int32_t rank, int32_t threads) {
+    const UpsamplingCall& a = *call;
+    constexpr int64_t BLOCK = TIME_VECTORS * LANES;
+    const int64_t stride = a.piece + 2 * a.taps + BLOCK, pieces = (a.length + a.piece - 1) / a.piece;
+    const int64_t groups = (a.outputs + OUT_ROWS - 1) / OUT_ROWS;
+    float* rows = (float*)malloc(a.inputs * stride * sizeof(float));
+    float made[OUT_ROWS * BLOCK];
+    const Range mine = share({0, a.batch * pieces}, rank, threads, 1);
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+        const int64_t b = i / pieces, begin = i % pieces * a.piece, end = least(begin + a.piece, a.length);
+        const int64_t from = most<int64_t>(0, begin - a.taps), upto = least(a.length, end + a.taps);
+        for (int64_t c = 0; c < a.inputs; ++c) {
+            float* row = rows + c * stride + a.taps - begin;
+            fill(row + begin - a.taps, row + from, 0.f);
+            memcpy(row + from, a.x + (b * a.inputs + c) * a.length + from, sizeof(float) * (upto - from));
+            fill(row + upto, rows + (c + 1) * stride, 0.f);
+        }
+        const float* weight = a.weight;
+        for (int64_t r = 0; r < a.rate; ++r)
+            for (int64_t group = 0; group < groups; ++group, weight += a.inputs * a.taps * OUT_ROWS) {
+                const float* input = rows + a.taps - begin + (r + a.padding) / a.rate - (a.taps - 1);
+                const int64_t full = least<int64_t>(OUT_ROWS, a.outputs - group * OUT_ROWS);
+                for (int64_t n = begin; n < end; n += BLOCK) {
+                    const int64_t count = least(BLOCK, end - n), vectors = (count + LANES - 1) / LANES;
+                    auto run = vectors >= 3 ? convolve<Float, 3, false> : vectors == 2 ? convolve<Float, 2, false> : convolve<Float, 1, false>;
+                    run(made, BLOCK, input + n, stride, a.inputs, a.taps, 1, weight, a.bias + group * OUT_ROWS);
+                    for (int64_t o = 0; o < full; ++o) {
+                        float* to = a.out + ((b * a.outputs + group * OUT_ROWS + o) * a.length + n) * a.rate + r;
+                        for (int64_t t = 0; t < count; ++t) to[t * a.rate] = made[o * BLOCK + t];
+                    }
+                }
+            }
+    }
+    free(rows);
 }
 
 // ---- somebody else's threads --------------------------------------------------------------------------------------------

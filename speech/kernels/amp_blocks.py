@@ -6,6 +6,7 @@ B batch, C channels, T samples, K taps, R rows of a convolution's output that th
 import ctypes
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,8 @@ class _ActivationCall(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("out", "x")),
         *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
-        *((name, ctypes.c_void_p) for name in ("lengths", "turns", "inverse_beta", "filter")),
+        *((name, ctypes.c_void_p) for name in ("lengths", "turns", "inverse_beta", "filter", "weight")),
+        ("kernel", ctypes.c_int64),
     ]
 
 
@@ -66,12 +68,16 @@ def fits(blocks: nn.Module) -> bool:
     )
 
 
-def stays_fp32(number: int, last: int, longest: bool) -> bool:
+def stays_fp32(number: int, last: int, longest: bool, silent: bool) -> bool:
     """Whether round `number` (of 0 to `last`) of a block, the one with the longest kernel or another, is left out of bf16.
 
     The first one sees the loud low band that the published SpeechSR takes away again; nothing takes away the noise of the last
-    one, of which the longest kernel makes the most (docs/performance_kernels.md).
+    one, of which the longest kernel makes the most. Of a model that knows what it gets in `silence`, SpeechSR that is, all but the
+    middle of the longest kernel stay fp32: the upper band that it makes is next to empty in some recordings, and any more noise
+    is more than half a decibel there (docs/performance_kernels.md).
     """
+    if silent:
+        return not (longest and 0 < number < last)
     return number == 0 or (number == last and longest)
 
 
@@ -84,11 +90,22 @@ class PackedActivation:
 
     def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The activation of x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False."""
-        x = x.contiguous()
-        out, lengths = torch.empty_like(x), _lengths(mask)
-        constants = map(_pointer, (self.turns, self.inverse_beta, self.taps))
-        call = _ActivationCall(_pointer(out), _pointer(x), *x.shape, _pointer(lengths), *constants)
-        run_by_threads(library().activation, ctypes.byref(call), torch.get_num_threads())
+        return self._run(library().activation, torch.empty_like(x.contiguous()), x, mask)
+
+    def into_one(self, x: Tensor, mask: Tensor | None, weight: Tensor) -> Tensor:
+        """The same and a convolution with weight [1, C, K], K odd, to one channel [B, 1, T]."""
+        weight = weight.detach().float().contiguous()
+        out = x.new_empty(len(x), 1, x.shape[2])
+        return self._run(library().activation_into_one, out, x, mask, weight)
+
+    def _run(
+        self, function: Any, out: Tensor, x: Tensor, mask: Tensor | None, weight: Tensor | None = None
+    ) -> Tensor:
+        x, lengths = x.contiguous(), _lengths(mask)
+        constants = map(_pointer, (self.turns, self.inverse_beta, self.taps, weight))
+        kernel = 0 if weight is None else weight.shape[-1]
+        call = _ActivationCall(_pointer(out), _pointer(x), *x.shape, _pointer(lengths), *constants, kernel)
+        run_by_threads(function, ctypes.byref(call), torch.get_num_threads())
         return out
 
 
@@ -140,9 +157,9 @@ class PackedAMPBlocks:
     def _block(self, block: nn.Module, silence: Tensor | None, longest: int) -> _Block:
         rounds = zip(block.activations1, block.convs1, block.activations2, block.convs2, strict=True)
         kernel, last = block.convs1[0].kernel_size[0], len(block.convs1) - 1
-        packed = []
+        packed, knows_silence = [], silence is not None
         for i, (activation1, conv1, activation2, conv2) in enumerate(rounds):
-            bf16 = self.bf16 and not stays_fp32(i, last, kernel == longest)
+            bf16 = self.bf16 and not stays_fp32(i, last, kernel == longest, knows_silence)
             rest1, after = _rest(activation1, conv1, silence)
             rest2, after = _rest(activation2, conv2, after)
             silence = None if silence is None else silence + after

@@ -128,7 +128,7 @@ class HalfRounds:
             rest1, after = at_rest(activation1, conv1, silence)
             rest2, after = at_rest(activation2, conv2, after)
             silence = None if silence is None else silence + after
-            kept = stays_fp32(number, last, kernel == longest)
+            kept = stays_fp32(number, last, kernel == longest, silent=False)
             rounds.append(None if kept else (_half(conv1, rest1), _half(conv2, rest2)))
         return rounds
 

@@ -8,10 +8,12 @@ take them, and torch releases without these operations.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from speech.kernels.packing import Packing
 
@@ -23,6 +25,7 @@ OPERATIONS = (
     "_linear_pointwise",
 )
 NOTHING_BEHIND = ("none", [], "")  # no activation fused into the product
+GELU_BEHIND = ("gelu", [], "tanh")
 
 
 def available() -> bool:
@@ -40,10 +43,17 @@ def suits(layer: nn.Module) -> bool:
     return plain and not isinstance(layer.padding, str)
 
 
-def attach(layer: nn.Module) -> None:
-    """Lets `layer`, which `suits`, run so from now on, whenever its `fast` is set and nothing but values is wanted."""
-    layer.fast = PackedLayer()
+def attach(layer: nn.Module, fast: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    """Lets `layer` run by fast(layer, x) from now on, whenever its `fast` is set and nothing but values is wanted."""
+    layer.fast = fast
     layer.forward = partial(_forward, layer)
+
+
+def gelu_of(layer: nn.Module, x: Tensor) -> Tensor:
+    """gelu(layer(x)), in its tanh form; of a packed layer within its products."""
+    if getattr(layer, "fast", None) is not None and (dtype := _dtype(layer, x)) is not None:
+        return layer.fast(layer, x.to(dtype), GELU_BEHIND)
+    return F.gelu(layer(x), approximate="tanh")
 
 
 def _forward(layer: nn.Module, x: Tensor) -> Tensor:
@@ -58,7 +68,7 @@ def _dtype(layer: nn.Module, x: Tensor) -> torch.dtype | None:
         return None
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
         return None
-    if x.dim() != 3 if isinstance(layer, nn.Conv1d) else x.dim() < 2:
+    if x.dim() < 2 if isinstance(layer, nn.Linear) else x.dim() != 3:
         return None
     dtype = x.dtype
     if torch.is_autocast_enabled("cpu"):
@@ -71,13 +81,13 @@ def _dtype(layer: nn.Module, x: Tensor) -> torch.dtype | None:
 class PackedLayer(Packing):
     """Runs an `nn.Conv1d` [B, C, T] or `nn.Linear` [..., C]; called with it and its input, in whose type it multiplies."""
 
-    def __call__(self, layer: nn.Module, x: Tensor) -> Tensor:
+    def __call__(self, layer: nn.Module, x: Tensor, behind: tuple = NOTHING_BEHIND) -> Tensor:
         weight, bias = self._pack(layer, lambda: _packed(layer, x), x.dtype)
         if isinstance(layer, nn.Linear):
-            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *NOTHING_BEHIND)
+            return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *behind)
         padding, dilation = [0, *layer.padding], [1, *layer.dilation]
         y = torch.ops.mkldnn._convolution_pointwise(
-            x.unsqueeze(2), weight, bias, padding, [1, 1], dilation, 1, *NOTHING_BEHIND
+            x.unsqueeze(2), weight, bias, padding, [1, 1], dilation, 1, *behind
         )
         return y.squeeze(2)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speech.kernels.prepacked import gelu_of
 from speech.precision import multiplying_in_bf16
 
 
@@ -62,7 +63,7 @@ class ConvMLP(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [B, N, C], mask [B, N, 1] -> [B, N, C], zero where the mask is False."""
-        x = self.dropout(F.gelu(self.fc1(x.transpose(1, 2)), approximate="tanh")) * mask.transpose(1, 2)
+        x = self.dropout(gelu_of(self.fc1, x.transpose(1, 2))) * mask.transpose(1, 2)
         return self.dropout(self.fc2(x).transpose(1, 2) * mask)
 
 

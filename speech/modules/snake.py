@@ -5,7 +5,7 @@ at twice the rate, between two low-pass filters with the same 12 taps.
 """
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,7 @@ class Activation1d(nn.Module):
         super().__init__()
         self.act = SnakeBeta(channels)
         self.register_buffer("taps", lowpass_taps(), persistent=False)
-        self.fast: Callable[..., Tensor] | None = None  # set by speech/fast.py
+        self.fast: Any = None  # a FastActivation, set by speech/fast.py
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Apply the activation.
@@ -84,6 +84,12 @@ class Activation1d(nn.Module):
         if self.fast is not None and may_run_fast(self, x):
             return self.fast(self, x, mask)
         return self.plain(x, mask)
+
+    def into(self, conv: nn.Module, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`conv` of the activation: [B, C, T], mask [B, 1, T] or None -> [B, C', T], undefined where the mask is False."""
+        if self.fast is not None and may_run_fast(self, x):
+            return self.fast.into(self, conv, x, mask)
+        return conv(self(x, mask))
 
     def plain(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`forward` in layers that autograd and exporters know."""
