@@ -107,7 +107,8 @@ class FastActivation(Packing):
 
     def into(self, activation: Activation1d, conv: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
         """conv(activation(x, mask)) for a convolution to one channel; of other ones, too, but then in two steps."""
-        if x.device.type != "cpu" or build.library() is None or not _into_one(conv):
+        kernels = x.device.type == "cpu" and x.device.type not in gpu.DEVICES and build.library() is not None
+        if not kernels or not _into_one(conv):
             return conv(self(activation, x, mask))
         packed = self._pack(activation, lambda: PackedActivation(activation))
         return packed.into_one(x, mask, conv.weight)

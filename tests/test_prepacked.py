@@ -63,6 +63,28 @@ def test_packed_weights_follow_the_layer_and_its_copies():
     assert set(other.state_dict()) == {"0.weight", "0.bias"}
 
 
+def test_asking_whether_the_operations_are_there_draws_no_random_numbers():
+    prepacked.available.cache_clear()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    prepacked.available()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_torch_releases_without_the_operations_run_plain_layers(monkeypatch):
+    class Without:
+        def __getattr__(self, name):
+            raise AttributeError(name)
+
+    prepacked.available.cache_clear()
+    monkeypatch.setattr(torch.ops, "mkldnn", Without())
+    try:
+        layer = prepare_for_inference(nn.Sequential(nn.Conv1d(96, 96, 1)))
+    finally:
+        prepacked.available.cache_clear()
+    assert not hasattr(layer[0], "fast")
+
+
 def test_gradients_and_exports_see_plain_layers():
     layer, x = prepare_for_inference(nn.Sequential(nn.Conv1d(96, 96, 3, padding=1))), torch.randn(1, 96, 20)
     layer(x).sum().backward()

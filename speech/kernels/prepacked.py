@@ -3,34 +3,51 @@
 Plain layers order them anew in each call, and a second of speech is only 50 frames: at 272 frames that is half of the time of a
 convolution of 512 channels. Pointwise and linear ones in fp32 go to MKL instead, which leaves half of AVX-512 unused on other makers'
 processors. docs/performance_kernels.md has the figures. The plain layers are the twin: gradients, exports and other devices
-take them, and torch releases without these operations.
+take them, and processors and torch releases without these operations.
 """
 
 from __future__ import annotations
 
+import functools
+import platform
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speech.kernels import gpu
 from speech.kernels.packing import Packing
+from speech.precision import has_bf16
 
 LEAST_WEIGHTS = 8192  # smaller ones gain nothing by it
-OPERATIONS = (
-    "_reorder_convolution_weight",
-    "_convolution_pointwise",
-    "_reorder_linear_weight",
-    "_linear_pointwise",
-)
 NOTHING_BEHIND = ("none", [], "")  # no activation fused into the product
 GELU_BEHIND = ("gelu", [], "tanh")
 
 
+@functools.cache
 def available() -> bool:
-    """Whether this torch has the operations, which its own compiler uses for frozen models."""
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, n) for n in OPERATIONS)
+    """Whether this torch has the operations, which its own compiler uses for frozen models, and they do what they should.
+
+    They are no part of torch's public interface, and were measured on x86 alone.
+    """
+    if not torch.backends.mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    # without torch's random initial values, which would move what a seed stands for
+    layers = (
+        (nn.utils.skip_init(nn.Conv1d, 4, 8, 3, padding=1), torch.ones(1, 4, 5)),
+        (nn.utils.skip_init(nn.Linear, 4, 8), torch.ones(2, 4)),
+    )
+    for layer, x in layers:
+        for parameter in layer.requires_grad_(False).parameters():
+            parameter.copy_(torch.arange(parameter.numel()).view_as(parameter) / 100)
+        try:
+            ours = PackedLayer()(layer, x)
+        except (AttributeError, RuntimeError):
+            return False
+        if not torch.allclose(ours, layer(x), atol=1e-4):
+            return False
+    return True
 
 
 def suits(layer: nn.Module) -> bool:
@@ -46,7 +63,7 @@ def suits(layer: nn.Module) -> bool:
 def attach(layer: nn.Module, fast: Callable[[nn.Module, Tensor], Tensor]) -> None:
     """Lets `layer` run by fast(layer, x) from now on, whenever its `fast` is set and nothing but values is wanted."""
     layer.fast = fast
-    layer.forward = partial(_forward, layer)
+    layer.forward = functools.partial(_forward, layer)
 
 
 def gelu_of(layer: nn.Module, x: Tensor) -> Tensor:
@@ -64,7 +81,9 @@ def _forward(layer: nn.Module, x: Tensor) -> Tensor:
 
 def _dtype(layer: nn.Module, x: Tensor) -> torch.dtype | None:
     """In which type the plain layer would multiply; None where it has to."""
-    if layer.training or torch.is_grad_enabled() or x.device.type != "cpu" or x.requires_grad:
+    if layer.training or torch.is_grad_enabled() or x.requires_grad:
+        return None
+    if x.device.type != "cpu" or x.device.type in gpu.DEVICES:
         return None
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
         return None
@@ -75,7 +94,8 @@ def _dtype(layer: nn.Module, x: Tensor) -> torch.dtype | None:
         dtype = torch.get_autocast_dtype("cpu")
     elif dtype != layer.weight.dtype:
         return None
-    return dtype if dtype in (torch.float32, torch.bfloat16) and x.numel() else None
+    wanted = dtype == torch.float32 or (dtype == torch.bfloat16 and has_bf16(x.device))
+    return dtype if wanted and x.numel() else None
 
 
 class PackedLayer(Packing):
