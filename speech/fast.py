@@ -49,7 +49,7 @@ def prepare_for_inference(module: nn.Module, dtype: torch.dtype = torch.float32)
     for part in module.modules():
         if hasattr(part, "inputs_in_silence"):
             silences |= part.inputs_in_silence()
-    packing = prepacked.available()
+    packing = prepacked.available() and not getattr(module, "keeps_plain_layers", False)
     for part in module.modules():
         if isinstance(part, MultiKernelBlock) and all(isinstance(block, AMPBlock) for block in part.blocks):
             part.fast = FastBlocks(dtype == torch.bfloat16, silences.get(part))

@@ -112,6 +112,17 @@ def test_other_layers_are_left_alone(layer):
     assert not hasattr(layer, "fast")
 
 
+def test_a_text_to_vec_whose_pitch_becomes_phases_is_left_alone():
+    from hierspeech import TextToSpeech
+
+    voice = TextToSpeech.from_pretrained("lite").voice
+    packed = [
+        sum(isinstance(getattr(part, "fast", None), prepacked.PackedLayer) for part in model.modules())
+        for model in (voice.ttv, voice.synthesizer)
+    ]
+    assert packed[0] == 0 and (packed[1] > 20 or not prepacked.available())
+
+
 @torch.inference_mode()
 def test_attention_by_products_is_attention():
     torch.manual_seed(0)

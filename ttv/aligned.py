@@ -71,6 +71,8 @@ class AlignedTTV(nn.Module, Pretrained):
     """Phonemes + style -> semantic features and F0, by regression on aligned speech."""
 
     Config = AlignedTTVConfig
+    # Not packed by speech/fast.py: its pitch becomes phases, which add a millionth of rounding up to what is seen in the wave.
+    keeps_plain_layers = True
 
     def __init__(self, config: AlignedTTVConfig) -> None:
         super().__init__()
