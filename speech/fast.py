@@ -128,4 +128,5 @@ def _into_one(conv: nn.Module) -> bool:
     if type(conv) is not nn.Conv1d or conv.out_channels > 1 or conv.bias is not None or conv.groups > 1:
         return False
     same = conv.stride == conv.dilation == (1,) and conv.padding_mode == "zeros"
+    same = same and conv.kernel_size[0] <= build.library().most_taps()
     return same and not isinstance(conv.padding, str) and 2 * conv.padding[0] + 1 == conv.kernel_size[0]

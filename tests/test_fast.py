@@ -67,7 +67,12 @@ def test_activation(path, threads):
         x, mask = 2 * torch.randn(2, 5, samples), rows_mask(samples)
         assert error(activation(x), activation.plain(x)) < TOLERANCE
         assert error(activation(x, mask), activation.plain(x, mask)) < TOLERANCE
-        for conv in (Conv1d(5, 1, 7, padding=3, bias=False), Conv1d(5, 2, 3, padding=1)):
+        for conv in (
+            Conv1d(5, 1, 7, padding=3, bias=False),
+            Conv1d(5, 1, 33, padding=16, bias=False),
+            Conv1d(5, 1, 101, padding=50, bias=False),  # longer than the kernel's rows have room for
+            Conv1d(5, 2, 3, padding=1),
+        ):
             expected, ours = conv(activation.plain(x)), activation.into(conv, x)
             assert ours.shape == expected.shape and error(ours, expected) < TOLERANCE
             expected, ours = conv(activation.plain(x, mask)), activation.into(conv, x, mask)
@@ -222,3 +227,23 @@ def test_transposed_convolutions(path, threads, kernel, rate, inputs, outputs):
             expected = layer(x)
         ours = layer(x)
         assert ours.shape == expected.shape and error(ours, expected) < TOLERANCE
+    assert bool(layer.fast._kept) == (path == "native"), "the kernel runs where there is one"
+
+
+@torch.no_grad()
+def test_the_last_activation_and_its_convolution_are_one_pass_of_the_kernel(path, monkeypatch):
+    ran, into_one = [], amp_blocks.PackedActivation.into_one
+    monkeypatch.setattr(
+        amp_blocks.PackedActivation, "into_one", lambda *given: ran.append(given[1].shape) or into_one(*given)
+    )
+    activation = prepare_for_inference(Activation1d(5))
+    x = torch.randn(1, 5, 40)
+    activation.into(Conv1d(5, 1, 7, padding=3, bias=False), x)
+    assert len(ran) == (path == "native")
+    for conv in (
+        Conv1d(5, 1, 7, padding=3),
+        Conv1d(5, 2, 7, padding=3, bias=False),
+        Conv1d(5, 1, 7, bias=False),
+    ):
+        activation.into(conv, x)
+    assert len(ran) == (path == "native")

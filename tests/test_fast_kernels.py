@@ -14,6 +14,7 @@ from speech.fast import FastBlocks, prepare_for_inference
 from speech.kernels import amp_blocks, build
 from speech.modules.flow import TransformerFlow
 from speech.modules.resblocks import AMPBlock, MultiKernelBlock
+from speech.modules.snake import Activation1d
 from speech.modules.wavenet import WaveNet
 from speechsr import SpeechSR, SpeechSRConfig
 
@@ -188,6 +189,12 @@ def test_other_vector_widths(fresh, monkeypatch, tmp_path, march):
     with torch.inference_mode():
         x = torch.randn(2, 5, 700)
         assert torch.allclose(blocks(x), blocks.mean(x), atol=1e-5)
+        up = torch.nn.ConvTranspose1d(5, 11, 11, 5, padding=3)
+        expected = up(x)
+        assert torch.allclose(prepare_for_inference(up)(x), expected, atol=1e-5) and up.fast._kept
+        conv, activation = torch.nn.Conv1d(5, 1, 33, padding=16, bias=False), Activation1d(5)
+        expected = conv(activation(x))
+        assert torch.allclose(prepare_for_inference(activation).into(conv, x), expected, atol=1e-5)
     assert [path.suffix for path in (tmp_path / "hierspeech").iterdir()] == [".so"]
 
 

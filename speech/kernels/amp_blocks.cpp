@@ -382,6 +382,8 @@ EXPORT void* blocks_begin(float* out, const float* x, int64_t batch, int32_t cha
     return nullptr;
 }
 
+constexpr int MOST_TAPS = 33;  // half of them fit before a row
+EXPORT int32_t most_taps() { return MOST_TAPS; }
 struct ActivationCall {
     float* out;
     const float* x;
@@ -389,7 +391,7 @@ struct ActivationCall {
     const int64_t* lengths;
     const float *turns, *inverse_beta, *filter;
     const float* weight;  // of a convolution behind it, [channels][kernel], or null
-    int64_t kernel;
+    int64_t kernel;       // odd, MOST_TAPS at most
 };
 // Row x of `valid` samples -> its activation in `range`, at its times in the row that is returned. `buffer`: 4 * span.
 static float* activated(float* buffer, int64_t span, const float* x, Range range, int64_t valid, const Taps& taps, float turns, float inverse_beta) {
@@ -462,13 +464,16 @@ struct UpsamplingCall {
     const float* x;
     int64_t batch, inputs, outputs, length, rate, padding, taps, piece;
     const float *weight, *bias;
+    float* rows;     // [threads][inputs][stride] to work in
+    int64_t stride;  // at least piece + 2 taps + BLOCK
 };
+constexpr int BLOCK = TIME_VECTORS * LANES;
+EXPORT int32_t block_samples() { return BLOCK; }
 EXPORT void upsampling(const UpsamplingCall* call, int32_t rank, int32_t threads) {
     const UpsamplingCall& a = *call;
-    constexpr int64_t BLOCK = TIME_VECTORS * LANES;
-    const int64_t stride = a.piece + 2 * a.taps + BLOCK, pieces = (a.length + a.piece - 1) / a.piece;
+    const int64_t stride = a.stride, pieces = (a.length + a.piece - 1) / a.piece;
     const int64_t groups = (a.outputs + OUT_ROWS - 1) / OUT_ROWS;
-    float* rows = (float*)malloc(a.inputs * stride * sizeof(float));
+    float* rows = a.rows + rank * a.inputs * stride;
     float made[OUT_ROWS * BLOCK];
     const Range mine = share({0, a.batch * pieces}, rank, threads, 1);
     for (int64_t i = mine.begin; i < mine.end; ++i) {
@@ -486,7 +491,7 @@ EXPORT void upsampling(const UpsamplingCall* call, int32_t rank, int32_t threads
                 const float* input = rows + a.taps - begin + (r + a.padding) / a.rate - (a.taps - 1);
                 const int64_t full = least<int64_t>(OUT_ROWS, a.outputs - group * OUT_ROWS);
                 for (int64_t n = begin; n < end; n += BLOCK) {
-                    const int64_t count = least(BLOCK, end - n), vectors = (count + LANES - 1) / LANES;
+                    const int64_t count = least<int64_t>(BLOCK, end - n), vectors = (count + LANES - 1) / LANES;
                     auto run = vectors >= 3 ? convolve<Float, 3, false> : vectors == 2 ? convolve<Float, 2, false> : convolve<Float, 1, false>;
                     run(made, BLOCK, input + n, stride, a.inputs, a.taps, 1, weight, a.bias + group * OUT_ROWS);
                     for (int64_t o = 0; o < full; ++o) {
@@ -496,7 +501,6 @@ EXPORT void upsampling(const UpsamplingCall* call, int32_t rank, int32_t threads
                 }
             }
     }
-    free(rows);
 }
 
 // ---- somebody else's threads --------------------------------------------------------------------------------------------

@@ -90,10 +90,10 @@ class PackedActivation:
 
     def __call__(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The activation of x [B, C, T], mask [B, 1, T] bool or None -> [B, C, T], zero where the mask is False."""
-        return self._run(library().activation, torch.empty_like(x.contiguous()), x, mask)
+        return self._run(library().activation, x.new_empty(x.shape), x, mask)
 
     def into_one(self, x: Tensor, mask: Tensor | None, weight: Tensor) -> Tensor:
-        """The same and a convolution with weight [1, C, K], K odd, to one channel [B, 1, T]."""
+        """The same and a convolution with weight [1, C, K], K odd and `most_taps` at most, to one channel [B, 1, T]."""
         weight = weight.detach().float().contiguous()
         out = x.new_empty(len(x), 1, x.shape[2])
         return self._run(library().activation_into_one, out, x, mask, weight)

@@ -1,7 +1,7 @@
 """Threads of the compiled kernels: torch's own, where its OpenMP can be asked for them.
 
 Those wait for work by spinning for milliseconds after each operation of torch. Threads of our own would share their cores
-with them meanwhile: on two cores SpeechSR took a sixth longer (docs/performance_kernels.md).
+with them meanwhile: on two cores SpeechSR took a fifth longer (docs/performance_kernels.md).
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 """Calls of the compiled transposed convolution (amp_blocks.cpp) on torch tensors; the weights are packed here.
 
-oneDNN's reaches a third of what its convolutions do, and less the fewer channels there are.
+oneDNN's is slower the fewer channels there are, down to a sixth of what its convolutions do.
 """
 
 import ctypes
@@ -14,7 +14,6 @@ from speech.kernels.build import library
 from speech.kernels.teams import run_by_threads
 
 PIECE_BYTES = 300_000  # of a piece's input, which stays in the second-level cache
-PIECE_MULTIPLE = 48  # samples that the kernel makes at once
 
 
 class _UpsamplingCall(ctypes.Structure):
@@ -22,7 +21,8 @@ class _UpsamplingCall(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("out", "x")),
         *((name, ctypes.c_int64) for name in ("batch", "inputs", "outputs", "length")),
         *((name, ctypes.c_int64) for name in ("rate", "padding", "taps", "piece")),
-        *((name, ctypes.c_void_p) for name in ("weight", "bias")),
+        *((name, ctypes.c_void_p) for name in ("weight", "bias", "rows")),
+        ("stride", ctypes.c_int64),
     ]
 
 
@@ -63,13 +63,15 @@ class PackedUpsampling:
         rows, inputs, length = x.shape
         out = x.new_empty(rows, self.outputs, self.rate * length)
         threads = torch.get_num_threads()
-        fits = PIECE_BYTES // (4 * inputs) // PIECE_MULTIPLE * PIECE_MULTIPLE
-        each = (
-            -(-rows * length // threads // PIECE_MULTIPLE) * PIECE_MULTIPLE
-        )  # none of the threads is without work
+        block = library().block_samples()  # that the kernel makes at once
+        fits = PIECE_BYTES // (4 * inputs) // block * block
+        each = -(-rows * length // threads // block) * block  # none of the threads is without work
+        piece = max(block, min(fits, each))
+        stride = piece + 2 * self.taps + block
+        scratch = x.new_empty(threads, inputs, stride)
         call = _UpsamplingCall(
             out.data_ptr(), x.data_ptr(), rows, inputs, self.outputs, length, self.rate, self.padding, self.taps,
-            max(PIECE_MULTIPLE, min(fits, each)), self.weight.data_ptr(), self.bias.data_ptr(),
+            piece, self.weight.data_ptr(), self.bias.data_ptr(), scratch.data_ptr(), stride,
         )  # fmt: skip
         run_by_threads(library().upsampling, ctypes.byref(call), threads)
         return out
