@@ -18,8 +18,8 @@ LAYERS = {
     "convolution": (lambda: nn.Conv1d(96, 128, 5, padding=2), (2, 96, 40)),
     "dilated": (lambda: nn.Conv1d(96, 128, 3, padding=4, dilation=4, bias=False), (1, 96, 7)),
     "pointwise": (lambda: nn.Conv1d(256, 64, 1), (3, 256, 1)),
-    "linear": (lambda: nn.Linear(128, 96), (2, 5, 128)),
-    "linear without bias": (lambda: nn.Linear(128, 96, bias=False), (7, 128)),
+    "linear": (lambda: nn.Linear(128, 128), (2, 5, 128)),
+    "linear without bias": (lambda: nn.Linear(128, 160, bias=False), (7, 128)),
 }
 
 
@@ -47,7 +47,7 @@ def test_packed_layers_equal_plain_ones(kind):
 @needs_operations
 def test_packed_weights_follow_the_layer_and_its_copies():
     torch.manual_seed(0)
-    layer, x = prepare_for_inference(nn.Sequential(nn.Conv1d(96, 96, 1))), torch.randn(1, 96, 20)
+    layer, x = prepare_for_inference(nn.Sequential(nn.Conv1d(128, 128, 1))), torch.randn(1, 128, 20)
 
     def run(model):
         with torch.inference_mode():
@@ -79,14 +79,14 @@ def test_torch_releases_without_the_operations_run_plain_layers(monkeypatch):
     prepacked.available.cache_clear()
     monkeypatch.setattr(torch.ops, "mkldnn", Without())
     try:
-        layer = prepare_for_inference(nn.Sequential(nn.Conv1d(96, 96, 1)))
+        layer = prepare_for_inference(nn.Sequential(nn.Conv1d(128, 128, 1)))
     finally:
         prepacked.available.cache_clear()
     assert not hasattr(layer[0], "fast")
 
 
 def test_gradients_and_exports_see_plain_layers():
-    layer, x = prepare_for_inference(nn.Sequential(nn.Conv1d(96, 96, 3, padding=1))), torch.randn(1, 96, 20)
+    layer, x = prepare_for_inference(nn.Sequential(nn.Conv1d(128, 128, 3, padding=1))), torch.randn(1, 128, 20)
     layer(x).sum().backward()
     assert layer[0].weight.grad is not None
     with torch.no_grad():
