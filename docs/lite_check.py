@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hierspeech.pipelines.command_line import denoise_ratio
 from speech.audio import load_audio, save_audio
 from speech.data import Utterance, read_filelist
 
@@ -214,7 +215,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, default=SENTENCES, help="what is spoken, a sentence a line")
     parser.add_argument("--crossed", action="store_true", help="speak each sentence by every reference")
     parser.add_argument("--snr", type=float, help="noise in the references, in dB under the speech")
-    parser.add_argument("--denoise-ratio", type=float)
+    parser.add_argument("--denoise-ratio", type=denoise_ratio)
     parser.add_argument("--adapt", type=int, default=0, help="steps of gradient descent on each reference")
     parser.add_argument(
         "--articulation", type=float, help="share of the source's that copies and conversions keep"

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hierspeech.synthesizer.encoders import SemanticEncoderConfig
-from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer
+from hierspeech.synthesizer.equalizer import EqualizerConfig, NoiseFree, PhoneEqualizer
 from hierspeech.synthesizer.expander import ExpanderConfig
 from hierspeech.synthesizer.generator import AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSourceConfig
@@ -263,3 +263,40 @@ def test_its_frames_are_halves_of_the_models():
 def test_a_classifier_of_other_phones_is_refused(equalizer):
     with pytest.raises(ValueError, match=r"weights \[5, 3\], the equalizer expected \[3, 3\]"):
         equalizer.name_by(nn.Linear(3, 5))
+
+
+def test_noise_that_a_denoiser_knows_does_not_colour_the_voice(equalizer):
+    """A second of each phone, 6 dB louder than the copy in all bands; noise in the upper half of the spectrum."""
+    copy, semantic = noise(3.0), features([LOW, HIGH, LOW], 50)
+    clean = 2.0 * copy
+    spectrum = torch.fft.rfft(noise(3.0, seed=1))
+    spectrum[:, : spectrum.shape[1] // 2] = 0
+    noisy = clean + 6.0 * torch.fft.irfft(spectrum, n=clean.shape[1])
+    plain, known, truth = (
+        equalizer.measure(semantic, *arguments).unflatten(1, (PHONES, BANDS))[0]
+        for arguments in (
+            (noisy, copy),
+            (noisy, copy, None, NoiseFree(clean, 1.0)),
+            (clean, copy),
+        )
+    )
+    loud = plain[LOW] - truth[LOW] > 1.0  # bands that the noise covers
+    assert 2 <= loud.sum() < BANDS
+    assert (known[LOW] - truth[LOW])[loud].abs().max() < 0.5 * (plain[LOW] - truth[LOW])[loud].min()
+    assert torch.allclose(known[LOW][:2], truth[LOW][:2], atol=0.1)  # what is not covered is heard as it is
+    assert torch.equal(known[SILENCE], truth[SILENCE])  # the level of the voice, not of the noise
+
+
+def test_a_denoiser_that_is_not_believed_changes_nothing_but_the_level(equalizer):
+    wav, copy, semantic = noise(2.0, seed=2), noise(2.0), features([LOW, HIGH], 50)
+    plain, other = (
+        equalizer.measure(semantic, wav, copy, None, cleaned)[:, BANDS:]
+        for cleaned in (None, NoiseFree(0.1 * wav, 0.0))
+    )
+    assert torch.allclose(plain, other, atol=1e-5)
+
+
+def test_bands_that_a_denoiser_empties_stay_as_the_model_speaks_them(equalizer):
+    wav, copy, semantic = 3.0 * noise(2.0, seed=3), noise(2.0), features([LOW, HIGH], 50)
+    table = equalizer.measure(semantic, wav, copy, None, NoiseFree(1e-4 * wav, 1.0))[:, BANDS:]
+    assert table.abs().max() < 0.05

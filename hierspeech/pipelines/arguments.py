@@ -18,6 +18,7 @@ SHARES = LIMITS["mix"]
 MAX_ADAPT_STEPS = 1000  # of gradient descent on a reference
 NOISE_SCALES = (0.0, 2.0)
 DENOISE_RATIOS = (0.0, 1.0)
+AUTO = "auto"  # a denoise ratio by how noisy the reference is
 ARTICULATION = (0.0, 1.0)  # share of the source's own
 
 
@@ -25,6 +26,15 @@ def check_range(name: str, value: float, limits: tuple[float, float]) -> None:
     """One-sentence ValueError for a number that is not within the limits (NaN never is)."""
     if not limits[0] <= value <= limits[1]:
         raise ValueError(f"{name} {value:g}: expected a number from {limits[0]:g} to {limits[1]:g}.")
+
+
+def check_denoise_ratio(ratio: float | str) -> None:
+    """One-sentence ValueError for what is neither a share from 0 to 1 nor `AUTO`."""
+    if isinstance(ratio, str):
+        if ratio != AUTO:
+            raise ValueError(f"denoise ratio {ratio!r}: expected a number from 0 to 1, or {AUTO}.")
+        return
+    check_range("denoise ratio", ratio, DENOISE_RATIOS)
 
 
 def make_generator(seed: int | None) -> torch.Generator:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from hierspeech.pipelines.arguments import AUTO
+
 DEFAULT_VOICE = "lite"
 OUTPUT_RATES = (16000, 24000, 48000)  # Hz
 LEVELS = ("loudness", "peak", "prompt")
@@ -66,9 +68,9 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
         )
         parser.add_argument(
             "--denoise-ratio",
-            type=float,
+            type=denoise_ratio,
             help="how much of the voice is taken from a cleaned copy of --ref: 0 for clean recordings, "
-            "0.6 to 0.8 for noisy ones, 1 at most (default: the voice's)",
+            "0.6 to 0.8 for noisy ones, 1 at most; auto: by how noisy it is (default: the voice's)",
         )
         parser.add_argument(
             "--level",
@@ -90,6 +92,16 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
         default=16000,
         help="sample rate in Hz (default: %(default)s)",
     )
+
+
+def denoise_ratio(text: str) -> float | str:
+    """The argument of --denoise-ratio: a number, whose range the voice checks, or auto."""
+    if text == AUTO:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, or {AUTO}, got {text!r}") from None
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

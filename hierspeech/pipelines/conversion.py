@@ -50,7 +50,7 @@ class VoiceConversion(Pipeline):
         sample_rate: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         *,
-        denoise_ratio: float | None = None,
+        denoise_ratio: float | str | None = None,
         level: str | None = None,
         articulation: float | None = None,
     ) -> Speech:
@@ -64,7 +64,7 @@ class VoiceConversion(Pipeline):
             output_sample_rate: 16000, 24000 or 48000 Hz.
             sample_rate: rate in Hz of `source` and `reference` where they are arrays (default: the voice's).
             progress: called with (pieces done, pieces in all).
-            denoise_ratio: share of the cleaned reference in the style, 0 to 1; None is the voice's default.
+            denoise_ratio: share of the cleaned reference in the style, 0 to 1, or "auto"; None is the voice's default.
             level: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (peak of the reference); None is the voice's default.
             articulation: how much of the movement of the source's spectrum is kept, of a voice with an equalizer: 0 is most
                 like the target, 1 keeps most words; None is the voice's default, `ArticulationConfig.kept` or, of voices alike, more.
@@ -118,7 +118,7 @@ class VoiceConversion(Pipeline):
         output_sample_rate: int = 16000,
         sample_rate: int | None = None,
         *,
-        denoise_ratio: float | None = None,
+        denoise_ratio: float | str | None = None,
         level: str | None = None,
         articulation: float | None = None,
     ) -> Generator[Speech, None, None]:

@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 
 from hierspeech.pipelines.arguments import MAX_ADAPT_STEPS
-from hierspeech.pipelines.command_line import Parser, add_model_options, check_tensor_file, run, say
+from hierspeech.pipelines.command_line import (
+    Parser,
+    add_model_options,
+    check_tensor_file,
+    denoise_ratio,
+    run,
+    say,
+)
 from hierspeech.pipelines.progress_bar import ProgressBar
 
 
@@ -30,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
         "third of a second each on one core (default: %(default)s; 30 to 60 help)",
     )
     parser.add_argument(
-        "--denoise-ratio", type=float, help="as in infer.py: 0 for clean recordings (default: the voice's)"
+        "--denoise-ratio",
+        type=denoise_ratio,
+        help="as in infer.py: 0 for clean recordings, or auto (default: the voice's)",
     )
     add_model_options(parser)
     return run(parser, work, argv)

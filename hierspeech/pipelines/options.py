@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hierspeech.pipelines.arguments import (
-    DENOISE_RATIOS,
     ENERGIES,
     NOISE_SCALES,
     PITCH_RANGES,
     PITCH_SHIFTS,
     SHARES,
     SPEEDS,
+    check_denoise_ratio,
     check_range,
     make_generator,
 )
@@ -33,7 +33,7 @@ class SpeakingOptions:
     noise_scale_vc: float | None = None
     seed: int = 0
     output_sample_rate: int = 16000
-    denoise_ratio: float | None = None
+    denoise_ratio: float | str | None = None
     level: str | None = None
     pitch_shift: float = 0.0  # semitones
     pitch_range: float = 1.0  # factor on how far the melody moves from its mean
@@ -60,7 +60,7 @@ class SpeakingOptions:
         check_range("speed", filled.speed, SPEEDS)
         check_range("noise scale", filled.noise_scale, NOISE_SCALES)
         check_range("noise scale vc", filled.noise_scale_vc, NOISE_SCALES)
-        check_range("denoise ratio", filled.denoise_ratio, DENOISE_RATIOS)
+        check_denoise_ratio(filled.denoise_ratio)
         check_range("pitch shift", filled.pitch_shift, PITCH_SHIFTS)
         check_range("pitch range", filled.pitch_range, PITCH_RANGES)
         check_range("energy", filled.energy, ENERGIES)

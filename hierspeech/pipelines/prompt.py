@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from hierspeech.pipelines.arguments import DENOISE_RATIOS, SHARES, check_range
+from hierspeech.pipelines.arguments import AUTO, SHARES, check_denoise_ratio, check_range
 from hierspeech.pipelines.recording import prepare_reference
+from hierspeech.pipelines.reference_noise import needed_ratio
 from hierspeech.pipelines.remote import fetch, is_url
 from hierspeech.pipelines.voice import Voice
 from hierspeech.pipelines.voice_pitch import pitch_range
 from hierspeech.synthesizer.encoders import F0_PER_FRAME
+from hierspeech.synthesizer.equalizer import NoiseFree
 from speech.audio import AudioError
 from speech.f0 import extract_f0
 from speech.spectrogram import MelSpectrogram
@@ -58,7 +60,7 @@ class VoicePrompt:
         reference: str | os.PathLike | np.ndarray,
         voice: Voice,
         sample_rate: int | None = None,
-        denoise_ratio: float | None = None,
+        denoise_ratio: float | str | None = None,
     ) -> "VoicePrompt":
         """Listens to a recording.
 
@@ -66,7 +68,8 @@ class VoicePrompt:
             reference: a sound file, or samples [T] in [-1, 1].
             voice: the voice whose style encoders listen.
             sample_rate: rate of `reference` in Hz if it is an array (default: the voice's own).
-            denoise_ratio: share of the cleaned recording in the style, 0 to 1; None is the voice's default.
+            denoise_ratio: share of the cleaned recording in the style, 0 to 1, or "auto": by how noisy it is
+                (reference_noise.py); None is the voice's default.
         Raises:
             ValueError: not readable, not finite, silent (peak under -60 dB), or under 0.5 s of sound; a denoise ratio
                 outside its range, or above 0 where the voice has no denoiser.
@@ -77,14 +80,18 @@ class VoicePrompt:
         # Pitch is that of the recording itself: a denoiser that swallows a syllable would move it.
         f0 = extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings])
         mean, std = pitch_range(f0, recordings)
-        rows = [wav, clean(wav, voice)] if ratio > 0 else [wav]
+        if ratio == AUTO:
+            ratio, cleaned = needed_ratio(wav, lambda noisy: clean(noisy, voice))
+        else:
+            cleaned = clean(wav, voice) if ratio > 0 else None
+        rows = [wav] if cleaned is None else [wav, cleaned]
         with torch.inference_mode():
             mel = MelSpectrogram(voice.audio)(torch.from_numpy(np.stack(rows))).to(
                 voice.device
             )  # [1 or 2, M, N]
             ttv_style = mix(voice.ttv.style_encoder(mel).float().cpu(), ratio)
-            styles = equalized(voice.synthesizer.style_encoder(mel).float(), np.stack(rows), f0, voice)
-            synthesizer_style = mix(styles.cpu(), ratio)
+            style = mix(voice.synthesizer.style_encoder(mel).float(), ratio)
+            synthesizer_style = equalized(style, np.stack(rows), f0, voice, ratio).cpu()
         return cls(ttv_style.clone(), synthesizer_style.clone(), mean, std, prompt_tag(voice), peak)
 
     @classmethod
@@ -191,7 +198,7 @@ def as_prompt(
     reference: Reference,
     voice: Voice,
     sample_rate: int | None = None,
-    denoise_ratio: float | None = None,
+    denoise_ratio: float | str | None = None,
 ) -> VoicePrompt:
     """Turns any reference into a prompt of `voice`: a prompt, samples, a sound file or its URL, a saved prompt, a shipped name.
 
@@ -211,7 +218,7 @@ def as_prompt(
         if path.suffix != ".safetensors":
             return VoicePrompt.from_audio(path, voice, denoise_ratio=denoise_ratio)
         prompt = VoicePrompt.load(path)
-    if denoise_ratio and denoise_ratio != voice.description.denoise_ratio:
+    if denoise_ratio and denoise_ratio not in (AUTO, voice.description.denoise_ratio):
         raise ValueError(
             f"denoise ratio {denoise_ratio:g}: a saved prompt holds no recording to clean, expected 0 or a recording."
         )
@@ -275,13 +282,13 @@ def prompt_tag(voice: Voice) -> str:
     return f"{voice.description.name}-{voice.description.version}"
 
 
-def pick_denoise_ratio(denoise_ratio: float | None, voice: Voice) -> float:
+def pick_denoise_ratio(denoise_ratio: float | str | None, voice: Voice) -> float | str:
     """The ratio asked for, or the voice's default for None; ValueError where the voice cannot do it."""
     ratio = voice.description.denoise_ratio if denoise_ratio is None else denoise_ratio
-    check_range("denoise ratio", ratio, DENOISE_RATIOS)
-    if ratio > 0 and voice.description.denoiser is None:
+    check_denoise_ratio(ratio)
+    if ratio != 0 and voice.description.denoiser is None:
         raise ValueError(
-            f"denoise ratio {ratio:g}: the voice {voice.description.name!r} has no denoiser, expected 0."
+            f"denoise ratio {ratio}: the voice {voice.description.name!r} has no denoiser, expected 0."
         )
     return ratio
 
@@ -299,18 +306,23 @@ def mix(styles: torch.Tensor, ratio: float) -> torch.Tensor:
     return styles if len(styles) == 1 else (1 - ratio) * styles[:1] + ratio * styles[1:]
 
 
-def equalized(styles: torch.Tensor, wavs: np.ndarray, f0: np.ndarray, voice: Voice) -> torch.Tensor:
-    """Styles [B, C] of recordings wavs [B, T] with one pitch f0 [F] in Hz -> with the tables of a synthesizer that wants them."""
+def equalized(
+    style: torch.Tensor, wavs: np.ndarray, f0: np.ndarray, voice: Voice, ratio: float = 0.0
+) -> torch.Tensor:
+    """The style [1, C] of a recording -> with its table, for a synthesizer that wants one.
+
+    wavs: the recording, and its cleaned copy where there is one, [1 or 2, T]. f0: its pitch [F] in Hz. ratio: of denoising.
+    """
     synthesizer = voice.synthesizer
     if synthesizer.config.equalizer is None:
-        return styles
+        return style
     if not voice.hears:  # a voice whose encoder is gone still speaks, without colours
-        flat = synthesizer.config.style_size - styles.shape[1]
-        return torch.nn.functional.pad(styles, (0, flat))
+        return torch.nn.functional.pad(style, (0, synthesizer.config.style_size - style.shape[1]))
     frames = wavs.shape[1] // voice.audio.hop_length
-    log_f0 = torch.zeros(len(wavs), 1, F0_PER_FRAME * frames, device=voice.device)
+    log_f0 = torch.zeros(1, 1, F0_PER_FRAME * frames, device=voice.device)
     known = f0[: log_f0.shape[-1]]
-    log_f0[:, 0, : len(known)] = torch.from_numpy(np.log1p(known)).to(voice.device)
+    log_f0[0, 0, : len(known)] = torch.from_numpy(np.log1p(known)).to(voice.device)
     heard = torch.from_numpy(wavs[:, : frames * voice.audio.hop_length]).to(voice.device)
-    semantic = voice.semantic_encoder(heard).float()
-    return synthesizer.with_table(styles, semantic, log_f0, heard)
+    wav, cleaned = heard[:1], NoiseFree(heard[1:], ratio) if len(heard) > 1 else None
+    semantic = voice.semantic_encoder(heard[-1:]).float()
+    return synthesizer.with_table(style, semantic, log_f0, wav, cleaned)

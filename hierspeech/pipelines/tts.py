@@ -75,7 +75,7 @@ class TextToSpeech(Pipeline):
         progress: Callable[[int, int], None] | None = None,
         *,
         noise_scale_vc: float | None = None,
-        denoise_ratio: float | None = None,
+        denoise_ratio: float | str | None = None,
         level: str | None = None,
         pitch_shift: float = 0.0,
         pitch_range: float = 1.0,
@@ -98,7 +98,7 @@ class TextToSpeech(Pipeline):
             sample_rate: rate of `reference` in Hz if it is an array of samples (default: the voice's).
             progress: called with (sentences done, sentences in all).
             noise_scale_vc: the same for the synthesizer; None is `noise_scale`.
-            denoise_ratio: share of the cleaned reference in the style, 0 to 1; None is the voice's default.
+            denoise_ratio: share of the cleaned reference in the style, 0 to 1, or "auto"; None is the voice's default.
             level: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (peak of the reference); None is the voice's default.
             pitch_shift: semitones, -12 to 12.
             pitch_range: factor on how far the melody moves from the voice's mean: 0 is monotonous, 3 at most.
@@ -174,7 +174,7 @@ class TextToSpeech(Pipeline):
         sample_rate: int | None = None,
         *,
         noise_scale_vc: float | None = None,
-        denoise_ratio: float | None = None,
+        denoise_ratio: float | str | None = None,
         level: str | None = None,
         pitch_shift: float = 0.0,
         pitch_range: float = 1.0,
@@ -303,7 +303,7 @@ class TextToSpeech(Pipeline):
         self,
         reference: Reference,
         sample_rate: int | None = None,
-        denoise_ratio: float | None = None,
+        denoise_ratio: float | str | None = None,
         adapt_steps: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> VoicePrompt:

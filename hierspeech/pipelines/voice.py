@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from hierspeech.pipelines.arguments import AUTO
 from speech.checkpoint import read_config
 from speech.config import build
 from speech.fast import PRECISIONS, prepare_for_inference
@@ -49,7 +50,7 @@ class VoiceDescription:
     level: str = (
         "loudness"  # of the output by default: "loudness" (-23 dB RMS), "peak" (0.999) or "prompt" (its peak)
     )
-    denoise_ratio: float = 0.0  # share of the cleaned reference in the style by default
+    denoise_ratio: float | str = 0.0  # share of the cleaned reference in the style by default, or "auto"
     prompts: list[str] = field(default_factory=list)  # the first one is the default reference
     max_chars: int = 200  # longest piece of text spoken at once
     noise_scale: float = 0.333  # 0.333 is robust, 0.667 livelier (HierSpeech++ README)
@@ -69,13 +70,14 @@ class VoiceDescription:
                 raise ValueError(
                     f"voice.json: {name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}."
                 )
-        if not 0 <= self.denoise_ratio <= 1:
+        ratio = self.denoise_ratio
+        if ratio != AUTO and (isinstance(ratio, str) or not 0 <= ratio <= 1):
             raise ValueError(
-                f"voice.json: denoise_ratio is {self.denoise_ratio}, expected a number from 0 to 1."
+                f"voice.json: denoise_ratio is {ratio}, expected a number from 0 to 1, or {AUTO}."
             )
-        if self.denoise_ratio > 0 and self.denoiser is None:
+        if ratio != 0 and self.denoiser is None:
             raise ValueError(
-                f"voice.json: denoise_ratio is {self.denoise_ratio:g}, expected 0 for a voice without a denoiser."
+                f"voice.json: denoise_ratio is {ratio}, expected 0 for a voice without a denoiser."
             )
         for name, limits in (
             ("f0_floor_hz", (1.0, 1000.0)),

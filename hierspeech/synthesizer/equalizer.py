@@ -5,7 +5,8 @@ it. It can be measured: the reference is spoken again from its own features by t
 has more or less than that copy is averaged over the frames of each phone, loud ones before quiet ones. As in speaker adaptation
 by maximum a posteriori (Gauvain and Lee 1994) a phone heard for few frames counts as little more than the mean of all of them.
 The differences then go onto the magnitudes of the generator's spectrum wherever those phones are spoken; what a copy made with
-them still lacks is measured again. There is nothing to train.
+them still lacks is measured again. There is nothing to train. Of a noisy recording a band counts in each frame by how much of it
+a denoiser leaves (`NoiseFree`): what it takes away is no voice, and where it takes much, what it leaves is hardly one either.
 
 Shapes: B batch, N frames at 50 Hz, P phones, K bands, F bins of the generator's STFT. A *table* is [B, P * K], ln of power, and
 stands behind the numbers of the style encoder in a style vector. Its first row, which belongs to silence, is another thing: the
@@ -28,6 +29,10 @@ from speech.spectrogram import AudioConfig, MelSpectrogram, mel_filterbank, shor
 
 if TYPE_CHECKING:
     from hierspeech.synthesizer.model import HierSpeech
+
+# of noisy recordings (docs/lite.md, experiment 44)
+REMOVED = 0.6  # share of what a denoiser takes from a band that is taken from it here: a small one takes some speech too
+DOUBT_FRAMES = 5.0  # a band trusted in that many frames gets half of its mean
 
 
 @dataclass
@@ -64,6 +69,14 @@ class EqualizerConfig:
             raise ValueError(f"equalizer.silence {self.silence:g}: expected {-self.limit:g} to 0")
 
 
+@dataclass
+class NoiseFree:
+    """Recordings without their noise."""
+
+    wav: Tensor  # [B, T], by a denoiser
+    share: float  # how far it is believed, 0 to 1
+
+
 class PhoneEqualizer(nn.Module):
     """Names the phones of frames, measures a table, and makes the gains of a table."""
 
@@ -98,7 +111,14 @@ class PhoneEqualizer(nn.Module):
         logits = torch.einsum("pc,bcn->bpn", self.weight, semantic.to(self.weight.dtype))
         return (self.config.sharpness * (logits + self.bias[:, None]).float()).softmax(1)
 
-    def measure(self, semantic: Tensor, wav: Tensor, copy: Tensor, table: Tensor | None = None) -> Tensor:
+    def measure(
+        self,
+        semantic: Tensor,
+        wav: Tensor,
+        copy: Tensor,
+        table: Tensor | None = None,
+        cleaned: NoiseFree | None = None,
+    ) -> Tensor:
         """The table [B, P * K] of recordings.
 
         Args:
@@ -106,23 +126,33 @@ class PhoneEqualizer(nn.Module):
             wav: the recordings [B, T].
             copy: what the model spoke from the features [B, T].
             table: what `copy` was spoken with, if anything; what is measured now is added to it.
+            cleaned: of noisy recordings, what a denoiser left.
         """
         shares = self.phones(semantic)  # [B, P, N]
         recording, spoken = self._bands(wav), self._bands(copy)  # [B, K, N]
         frames = min(shares.shape[-1], recording.shape[-1])
         shares, recording, spoken = shares[..., :frames], recording[..., :frames], spoken[..., :frames]
+        sound, lost, doubt = 1 - shares[:, :1], None, 0.0
+        if cleaned is not None:
+            lost = cleaned.share * (self._bands(cleaned.wav)[..., :frames] - recording).clamp(
+                max=0
+            )  # ln of power
+            recording, doubt = recording + REMOVED * lost, cleaned.share * DOUBT_FRAMES
         difference = recording - spoken
-        sound = 1 - shares[:, :1]
         weight = (self.config.loudness * (recording + spoken) / 2).exp()
         total = sound.sum(-1, keepdim=True).clamp(min=1e-6)
         weight = weight / ((weight * sound).sum(-1, keepdim=True) / total).clamp(min=1e-6)  # of mean 1
-        mean = (difference * weight * sound).sum(-1) / total.clamp(min=1.0)[..., 0]  # [B, K]
+        if lost is not None:
+            weight = weight * lost.exp()
+            total = (weight * sound).sum(-1, keepdim=True)
+        mean = (difference * weight * sound).sum(-1) / (total + doubt).clamp(min=1.0)[..., 0]  # [B, K]
         sums = torch.einsum("bpn,bkn->bpk", shares, weight * (difference - mean[..., None]))
         counts = torch.einsum("bpn,bkn->bpk", shares, weight)
         measured = mean[:, None] + sums / (counts + self.config.prior_frames)
         if table is not None:
             measured = measured + self._rows(table)
-        return torch.cat([self.expander.level(wav)[:, None], measured[:, 1:]], 1).flatten(1)
+        level = self.expander.level(wav if cleaned is None else cleaned.wav)
+        return torch.cat([level[:, None], measured[:, 1:]], 1).flatten(1)
 
     def forward(self, semantic: Tensor, table: Tensor) -> Tensor:
         """Features [B, C, N] and tables [B, P * K] -> what each band gets [B, K, N], ln of power."""
@@ -185,13 +215,21 @@ class PhoneEqualizer(nn.Module):
         return mel[..., : mel.shape[-1] // 2 * 2].unflatten(2, (-1, 2)).mean(3)
 
 
-def measured(model: HierSpeech, style: Tensor, semantic: Tensor, log_f0: Tensor, wav: Tensor) -> Tensor:
+def measured(
+    model: HierSpeech,
+    style: Tensor,
+    semantic: Tensor,
+    log_f0: Tensor,
+    wav: Tensor,
+    cleaned: NoiseFree | None = None,
+) -> Tensor:
     """The table [B, P * K] of recordings, for a synthesizer with an equalizer.
 
     Args:
         style: of the recordings, without a table [B, style.out].
         semantic, log_f0: of the same, as for `infer`, without details.
         wav: the recordings [B, hop_length * N].
+        cleaned: of noisy recordings, what a denoiser left of them.
     """
     equalizer, table = model.equalizer, None
     latent = model.encode_latent(semantic, log_f0, style)
@@ -202,7 +240,7 @@ def measured(model: HierSpeech, style: Tensor, semantic: Tensor, log_f0: Tensor,
             z = torch.cat([latent, equalizer(semantic, table).to(latent.dtype)], 1)
             whole = torch.cat([style, table.to(style.dtype)], 1)
         copy = model.sound(z, features, whole)
-        table = equalizer.measure(semantic, wav, copy[:, 0], table)
+        table = equalizer.measure(semantic, wav, copy[:, 0], table, cleaned)
     return table
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hierspeech.synthesizer.capturable import capturable_parts
 from hierspeech.synthesizer.detail import DetailConfig, DetailEncoder
 from hierspeech.synthesizer.encoders import F0_PER_FRAME, SemanticEncoder, SemanticEncoderConfig
-from hierspeech.synthesizer.equalizer import EqualizerConfig, PhoneEqualizer, measured
+from hierspeech.synthesizer.equalizer import EqualizerConfig, NoiseFree, PhoneEqualizer, measured
 from hierspeech.synthesizer.generator import AMPGenerator, AMPGeneratorConfig
 from hierspeech.synthesizer.harmonic import HarmonicSource, HarmonicSourceConfig
 from hierspeech.synthesizer.istft import ISTFTGenerator, ISTFTGeneratorConfig
@@ -157,13 +157,9 @@ class HierSpeech(nn.Module, Pretrained):
         self.captured: Captured | None = None  # set by speech/fast.py
 
     def _semantic_encoder(self) -> SemanticEncoder:
-        config = self.config
+        config, style = self.config, self.config.style_config.out
         return SemanticEncoder(
-            config.encoder,
-            config.semantic.dim,
-            config.latent,
-            config.style_config.out,
-            config.official_padding,
+            config.encoder, config.semantic.dim, config.latent, style, config.official_padding
         )
 
     def _flow(self) -> TransformerFlow:
@@ -205,15 +201,17 @@ class HierSpeech(nn.Module, Pretrained):
         mean = self.encode_prior(semantic, log_f0, style).mean
         return self._to_acoustic(mean, semantic, style, latent_mask(mean, None))
 
-    def with_table(self, style: Tensor, semantic: Tensor, log_f0: Tensor, wav: Tensor) -> Tensor:
+    def with_table(
+        self, style: Tensor, semantic: Tensor, log_f0: Tensor, wav: Tensor, cleaned: NoiseFree | None = None
+    ) -> Tensor:
         """Styles [B, style.out] of recordings wav [B, hop_length * N] -> [B, style_size], with the tables of an equalizer.
 
-        semantic, log_f0: of the same recordings, as for `infer`, without details. Without an equalizer nothing is added.
+        semantic, log_f0: of the same, as for `infer`, without details. cleaned: of noisy ones. Without an equalizer nothing is added.
         """
         style = self._numbers(style)
         if self.equalizer is None:
             return style
-        return torch.cat([style, measured(self, style, semantic, log_f0, wav).to(style.dtype)], 1)
+        return torch.cat([style, measured(self, style, semantic, log_f0, wav, cleaned).to(style.dtype)], 1)
 
     def _numbers(self, style: Tensor) -> Tensor:
         """What the networks see of style vectors: all but the equalizer's table."""
