@@ -2,7 +2,8 @@
 
     pip install pocketsphinx resemblyzer speechmos onnxruntime jiwer "setuptools<81"
     python docs/lite_check.py speak OUT REF.flac ...          the sentences of lite_sentences.txt, references in turn
-    python docs/lite_check.py speak OUT REF.flac ... --snr 5 --denoise-ratio 0.8      with references in noise; judged by the clean ones
+    python docs/lite_check.py speak OUT REF.flac ... --snr 5                          with references in noise; judged by the clean ones
+    python docs/lite_check.py speak OUT REF.flac ... --through telephone              with telephones' references (or 8k, room)
     python docs/lite_check.py speak OUT REF.flac ... --adapt 60                        with prompts adapted to their references
     python docs/lite_check.py speak OUT REF.flac ... --crossed --sentences docs/lite_sentences_2.txt     others, each by every reference
     python docs/lite_check.py denoise OUT REF.flac ... --snr 5                         the noisy recordings before and after denoising
@@ -40,7 +41,8 @@ def speak(args: argparse.Namespace) -> list[tuple[str, str, str]]:
 
     tts, rows, seconds, spent = TextToSpeech.from_pretrained(args.voice), [], 0.0, 0.0
     references = args.inputs
-    heard = references if args.snr is None else in_noise(args.out, references, args.snr)
+    heard = references if args.through is None else degraded(args.out, references, args.through)
+    heard = heard if args.snr is None else in_noise(args.out, heard, args.snr)
     begin = time.perf_counter()
     prompts = [
         tts.prompt(reference, denoise_ratio=args.denoise_ratio, adapt_steps=args.adapt) for reference in heard
@@ -89,6 +91,34 @@ def in_noise(out: Path, references: list[str], snr_db: float) -> list[str]:
         noisy = mix(wav, noise, snr_db)
         paths.append(str(out / f"noisy{k}.wav"))
         save_audio(paths[-1], (noisy * (0.95 / max(0.95, np.abs(noisy).max()))).astype(np.float32), 16000)
+    return paths
+
+
+def degraded(out: Path, references: list[str], way: str) -> list[str]:
+    """The recordings as from an 8 kHz file, through a telephone (300 to 3400 Hz, mu-law), or in a room (0.6 s, 0 dB direct to late)."""
+    import soxr
+    from scipy.signal import butter, fftconvolve, sosfilt
+
+    paths = []
+    for k, reference in enumerate(references):
+        wav = load_audio(reference, 16000)[0]
+        if way == "room":
+            seconds = np.arange(9600) / 16000
+            late = np.random.default_rng(k).standard_normal(len(seconds)) * 10 ** (-3 * seconds / 0.6)
+            late[:32] = 0
+            response = late / np.sqrt(np.square(late).sum())
+            response[0] = 1
+            heard = fftconvolve(wav, response)[: len(wav)]
+        else:
+            heard = soxr.resample(wav, 16000, 8000)
+            if way == "telephone":
+                heard = sosfilt(butter(4, [300, 3400], "bandpass", fs=8000, output="sos"), heard)
+                heard = 0.5 * heard / np.abs(heard).max()
+                code = np.round(127 * np.log1p(255 * np.abs(heard)) / np.log(256)) / 127
+                heard = np.sign(heard) * (256**code - 1) / 255
+            heard = soxr.resample(heard, 8000, 16000)
+        paths.append(str(out / f"{way}{k}.wav"))
+        save_audio(paths[-1], (0.8 * heard / np.abs(heard).max()).astype(np.float32), 16000)
     return paths
 
 
@@ -215,6 +245,9 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, default=SENTENCES, help="what is spoken, a sentence a line")
     parser.add_argument("--crossed", action="store_true", help="speak each sentence by every reference")
     parser.add_argument("--snr", type=float, help="noise in the references, in dB under the speech")
+    parser.add_argument(
+        "--through", choices=("8k", "telephone", "room"), help="what the references came through"
+    )
     parser.add_argument("--denoise-ratio", type=denoise_ratio)
     parser.add_argument("--adapt", type=int, default=0, help="steps of gradient descent on each reference")
     parser.add_argument(

@@ -14,11 +14,9 @@ import torch
 from torch import Tensor
 
 from hierspeech.pipelines.arguments import MAX_ADAPT_STEPS
-from hierspeech.pipelines.prompt import F0_MAX_HZ, VoicePrompt, clean, equalized
-from hierspeech.pipelines.recording import prepare_reference
+from hierspeech.pipelines.prompt import VoicePrompt, clean, equalized, hear
 from hierspeech.pipelines.voice import Voice
 from hierspeech.synthesizer.encoders import F0_PER_FRAME
-from speech.f0 import extract_f0
 from speech.mel_loss import MelLoss, mels_of_sizes
 
 ADAPTATION_STEPS = 60
@@ -81,11 +79,10 @@ class _Pieces:
     """The reference, its features and its pitch, in whole frames."""
 
     def __init__(self, reference: str | Path | np.ndarray, voice: Voice, sample_rate: int | None) -> None:
-        recordings, hop = voice.description.recordings, voice.audio.hop_length
-        wav, _ = prepare_reference(reference, voice.sample_rate, sample_rate, recordings)
+        hop = voice.audio.hop_length
+        wav, f0, _ = hear(reference, voice, sample_rate)
         frames = len(wav) // hop
-        wav = wav[: frames * hop]
-        f0 = extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings])[: F0_PER_FRAME * frames]
+        wav, f0 = wav[: frames * hop], f0[: F0_PER_FRAME * frames]
         target = wav
         if voice.description.denoiser is not None:
             target = CLEANED_SHARE * clean(wav, voice) + (1 - CLEANED_SHARE) * wav

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from hierspeech.pipelines.arguments import AUTO, SHARES, check_denoise_ratio, check_range
+from hierspeech.pipelines.bandwidth import fill_bands, occupied_band
 from hierspeech.pipelines.recording import prepare_reference
 from hierspeech.pipelines.reference_noise import needed_ratio
 from hierspeech.pipelines.remote import fetch, is_url
@@ -75,11 +76,8 @@ class VoicePrompt:
                 outside its range, or above 0 where the voice has no denoiser.
         """
         ratio = pick_denoise_ratio(denoise_ratio, voice)
-        recordings = voice.description.recordings
-        wav, peak = prepare_reference(reference, voice.sample_rate, sample_rate, recordings)
-        # Pitch is that of the recording itself: a denoiser that swallows a syllable would move it.
-        f0 = extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings])
-        mean, std = pitch_range(f0, recordings)
+        wav, f0, peak = hear(reference, voice, sample_rate)
+        mean, std = pitch_range(f0, voice.description.recordings)
         if ratio == AUTO:
             ratio, cleaned = needed_ratio(wav, lambda noisy: clean(noisy, voice))
         else:
@@ -293,6 +291,37 @@ def pick_denoise_ratio(denoise_ratio: float | str | None, voice: Voice) -> float
     return ratio
 
 
+def hear(
+    reference: str | os.PathLike | np.ndarray, voice: Voice, sample_rate: int | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """A recording as the style encoders hear it [T], its pitch [F] in Hz, and its peak; arguments as for `VoicePrompt.from_audio`."""
+    recordings = voice.description.recordings
+    wav, peak = prepare_reference(reference, voice.sample_rate, sample_rate, recordings)
+    # Pitch is that of the recording itself: a denoiser that swallows a syllable would move it.
+    f0 = extract_f0(wav, voice.sample_rate, f0_max=F0_MAX_HZ[recordings])
+    return widened(wav, f0, voice), f0, peak
+
+
+def widened(wav: np.ndarray, f0: np.ndarray, voice: Voice) -> np.ndarray:
+    """wav [T] of a narrow band -> with what the average of the voice's prompts has beyond; others stay as they are."""
+    names = voice.description.prompts
+    if (
+        not names or not voice.hears or voice.description.recordings != "levelled"
+    ):  # "as_recorded" is as it is
+        return wav
+    low, high = occupied_band(wav, voice.sample_rate)
+    if low == 0 and high >= voice.sample_rate / 2:
+        return wav
+    prompts = [VoicePrompt.load(voice.folder / "prompts" / f"{name}.safetensors") for name in names]
+    style = VoicePrompt.average(prompts).synthesizer_style.to(voice.device)
+    samples = whole_frames(wav, voice)
+    with torch.inference_mode():
+        semantic = voice.semantic_encoder(torch.from_numpy(wav[None, :samples]).to(voice.device)).float()
+        copy = voice.synthesizer.infer(semantic, model_pitch(f0, wav, voice), style, noise_scale=0.0)
+    copy = np.pad(copy[0, 0].float().cpu().numpy(), (0, len(wav) - samples))
+    return fill_bands(wav, copy, low, high, voice.sample_rate)
+
+
 def clean(wav: np.ndarray, voice: Voice) -> np.ndarray:
     """wav [T] at the voice's rate without its noise, by the voice's denoiser -> [T]."""
     from denoiser.windows import denoise  # most references are clean enough, most voices need no denoiser
@@ -318,11 +347,20 @@ def equalized(
         return style
     if not voice.hears:  # a voice whose encoder is gone still speaks, without colours
         return torch.nn.functional.pad(style, (0, synthesizer.config.style_size - style.shape[1]))
-    frames = wavs.shape[1] // voice.audio.hop_length
-    log_f0 = torch.zeros(1, 1, F0_PER_FRAME * frames, device=voice.device)
-    known = f0[: log_f0.shape[-1]]
-    log_f0[0, 0, : len(known)] = torch.from_numpy(np.log1p(known)).to(voice.device)
-    heard = torch.from_numpy(wavs[:, : frames * voice.audio.hop_length]).to(voice.device)
+    heard = torch.from_numpy(wavs[:, : whole_frames(wavs, voice)]).to(voice.device)
     wav, cleaned = heard[:1], NoiseFree(heard[1:], ratio) if len(heard) > 1 else None
     semantic = voice.semantic_encoder(heard[-1:]).float()
-    return synthesizer.with_table(style, semantic, log_f0, wav, cleaned)
+    return synthesizer.with_table(style, semantic, model_pitch(f0, wavs, voice), wav, cleaned)
+
+
+def whole_frames(wavs: np.ndarray, voice: Voice) -> int:
+    """Samples of the whole frames in wavs [..., T]."""
+    return wavs.shape[-1] // voice.audio.hop_length * voice.audio.hop_length
+
+
+def model_pitch(f0: np.ndarray, wavs: np.ndarray, voice: Voice) -> torch.Tensor:
+    """Pitch [F] in Hz of wavs [..., T] -> log(F0 + 1) [1, 1, 4N] of its whole frames."""
+    log_f0 = torch.zeros(1, 1, F0_PER_FRAME * (whole_frames(wavs, voice) // voice.audio.hop_length))
+    known = f0[: log_f0.shape[-1]]
+    log_f0[0, 0, : len(known)] = torch.from_numpy(np.log1p(known))
+    return log_f0.to(voice.device)
