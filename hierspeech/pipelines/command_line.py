@@ -70,7 +70,7 @@ def add_voice_options(parser: argparse.ArgumentParser, synthesis: bool = True) -
             "--denoise-ratio",
             type=denoise_ratio,
             help="how much of the voice is taken from a cleaned copy of --ref: 0 for clean recordings, "
-            "0.6 to 0.8 for noisy ones, 1 at most; auto: by how noisy it is (default: the voice's)",
+            "0.6 to 0.8 for noisy ones, 1 at most; auto: by how noisy or reverberant it is (default: the voice's)",
         )
         parser.add_argument(
             "--level",

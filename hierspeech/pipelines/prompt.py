@@ -16,8 +16,8 @@ import torch
 
 from hierspeech.pipelines.arguments import AUTO, SHARES, check_denoise_ratio, check_range
 from hierspeech.pipelines.bandwidth import fill_bands, occupied_band
+from hierspeech.pipelines.cleaning import needed_cleaning
 from hierspeech.pipelines.recording import prepare_reference
-from hierspeech.pipelines.reference_noise import needed_ratio
 from hierspeech.pipelines.remote import fetch, is_url
 from hierspeech.pipelines.voice import Voice
 from hierspeech.pipelines.voice_pitch import pitch_range
@@ -69,8 +69,8 @@ class VoicePrompt:
             reference: a sound file, or samples [T] in [-1, 1].
             voice: the voice whose style encoders listen.
             sample_rate: rate of `reference` in Hz if it is an array (default: the voice's own).
-            denoise_ratio: share of the cleaned recording in the style, 0 to 1, or "auto": by how noisy it is
-                (reference_noise.py); None is the voice's default.
+            denoise_ratio: share of the cleaned recording in the style, 0 to 1, or "auto": by how noisy or reverberant it is
+                (cleaning.py); None is the voice's default.
         Raises:
             ValueError: not readable, not finite, silent (peak under -60 dB), or under 0.5 s of sound; a denoise ratio
                 outside its range, or above 0 where the voice has no denoiser.
@@ -79,7 +79,7 @@ class VoicePrompt:
         wav, f0, peak = hear(reference, voice, sample_rate)
         mean, std = pitch_range(f0, voice.description.recordings)
         if ratio == AUTO:
-            ratio, cleaned = needed_ratio(wav, lambda noisy: clean(noisy, voice))
+            ratio, cleaned = needed_cleaning(wav, voice.sample_rate, lambda noisy: clean(noisy, voice))
         else:
             cleaned = clean(wav, voice) if ratio > 0 else None
         rows = [wav] if cleaned is None else [wav, cleaned]
