@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,13 @@ def test_keys_come_from_file_and_environment(tmp_path, monkeypatch):
 def test_it_serves_until_it_is_interrupted(tmp_path):
     voice = build_speaking_voice(tmp_path / "voice")
     command = [sys.executable, "serve.py", "--voice", str(voice), "--device", "cpu", "--port", "0"]
+    # as under Docker or systemd, where the log is a pipe that Python would fill first
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        patience = threading.Timer(120, process.kill)  # what never says where it serves is no server
+        patience.start()
         try:
             url = re.search(r"http://\S+(?=;)", process.stdout.readline()).group()
             body = {"input": "Hello.", "response_format": "wav"}
@@ -72,6 +77,7 @@ def test_it_serves_until_it_is_interrupted(tmp_path):
             process.send_signal(signal.SIGINT)
             out, error = process.communicate(timeout=30)
         finally:
+            patience.cancel()
             process.kill()
     assert (process.returncode, out.strip(), error) == (0, "stopped", "")
 

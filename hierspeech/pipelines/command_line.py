@@ -172,9 +172,9 @@ def read_text(text: str | None, text_file: str | None) -> str:
 
 
 def say(message: str) -> None:
-    """Prints to standard output, whatever its encoding."""
+    """Prints to standard output at once, whatever its encoding: a log that is a pipe must not wait for a full buffer."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(message.encode(encoding, "backslashreplace").decode(encoding))
+    print(message.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def progress_line(what: str) -> Callable[[int, int], None] | None:
