@@ -15,17 +15,13 @@ WINDOW_SECONDS, HOP_SECONDS = 0.032, 0.008
 SLOPE_SECONDS = 0.08  # over which a fall is measured
 STEEP = 5.0  # percentile of the slopes of a band, from the steepest on
 BANDS, LOWEST_HZ, HIGHEST_HZ = 24, 190.0, 7800.0
-LOUD_DB, AUDIBLE_DB = (
-    25.0,
-    6.0,
-)  # a fall starts that near a band's loud frames, and ends so far above its quiet ones
+LOUD_DB = 25.0  # a fall starts that near a band's loud frames
+AUDIBLE_DB = 6.0  # and ends so far above its quiet ones
 FEWEST_FALLS = 20  # of a band that counts
 LATE_SECONDS = 0.05  # sound from then on is late
 DECAY_SECONDS = 0.6  # by 60 dB, of the room that is taken away: of shorter and of longer ones it takes enough (docs/lite.md, 46)
-SMOOTHING_SECONDS, SMOOTHING_FRAMES = (
-    0.02,
-    16,
-)  # of an exponential mean, and after how many of them nothing is left
+SMOOTHING_SECONDS = 0.02  # of an exponential mean
+SMOOTHING_FRAMES = 16  # after which nothing of it is left
 FLOOR = 0.1  # factor on a magnitude, at least
 
 

@@ -35,9 +35,8 @@ def needed_cleaning(
         sounds long; None where nothing was needed.
     """
     noisy, heard = _noisiness(wav, denoise)
-    roomy = _between(
-        decay_rate(heard, sample_rate), DRY_RATE, ROOM_RATE
-    )  # noise would hide how sound dies away
+    # in what is cleaned of noise, which would hide how sound dies away
+    roomy = _between(decay_rate(heard, sample_rate), DRY_RATE, ROOM_RATE)
     most = max(noisy, roomy)
     if most == 0:
         return 0.0, None

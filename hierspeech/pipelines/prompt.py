@@ -305,9 +305,8 @@ def hear(
 def widened(wav: np.ndarray, f0: np.ndarray, voice: Voice) -> np.ndarray:
     """wav [T] of a narrow band -> with what the average of the voice's prompts has beyond; others stay as they are."""
     names = voice.description.prompts
-    if (
-        not names or not voice.hears or voice.description.recordings != "levelled"
-    ):  # "as_recorded" is as it is
+    # a voice that hears recordings "as_recorded" has its own way with them
+    if not names or not voice.hears or voice.description.recordings != "levelled":
         return wav
     low, high = occupied_band(wav, voice.sample_rate)
     if low == 0 and high >= voice.sample_rate / 2:
