@@ -118,18 +118,19 @@ def test_phonetic_features_of_a_padded_batch_equal_each_alone():
     assert (together[1, :, 21:] == 0).all()
 
 
-def tiny_ttv():
+def tiny_ttv(melody=0):
     from speech.semantic.encoder import SemanticSpec
 
     config = AlignedTTVConfig(
         semantic=SemanticSpec("phonetic", 1, 8, 50), style=StylePoolingConfig(width=16, layers=1, out=6), width=16,
-        encoder_layers=1, duration_layers=1, decoder_layers=2, pitch_layers=1,
+        encoder_layers=1, duration_layers=1, decoder_layers=2, pitch_layers=1, melody_width=melody,
     )  # fmt: skip
     return AlignedTTV(config).eval()
 
 
-def test_aligned_ttv_in_a_batch_equals_each_alone():
-    model, ids = tiny_ttv(), PhoneTokenizer().encode("ðɪs ɪz ɐ tˈɛst").ids
+@pytest.mark.parametrize("melody", [0, 4])
+def test_aligned_ttv_in_a_batch_equals_each_alone(melody):
+    model, ids = tiny_ttv(melody), PhoneTokenizer().encode("ðɪs ɪz ɐ tˈɛst").ids
     short = PhoneTokenizer().encode("hˈaɪ").ids
     batch = torch.zeros(2, len(ids), dtype=torch.long)
     batch[0], batch[1, : len(short)] = torch.tensor(ids), torch.tensor(short)

@@ -10,6 +10,7 @@ import train
 from speech.packs import Pack, write_arrays
 from speech.text import get_tokenizer, text_to_phonemes
 from ttv.aligned_features import add_predicted
+from ttv.aligned_recipe import RecipeConfig
 
 
 def open_recipe(folder, *more):
@@ -40,6 +41,35 @@ def test_every_loss_falls_on_one_batch(tmp_path):
     for key, limit in limits.items():
         assert last[key] < limit * first[key], (key, first, last)
     assert last["contour"] < 0.5 * first["contour"]
+    assert last["melody"] < 0.5 * first["melody"]
+
+
+def test_the_melody_alone_is_trained_where_only_it_is_asked_for(tmp_path):
+    recipe, _ = open_recipe(make_pack(tmp_path), "recipe.only=[melody]")
+    model = recipe.modules["ttv"]
+    ((_, turn),) = recipe.turns(next(recipe.batches(0)), 0)
+    with torch.no_grad():
+        assert turn.keys() == {"melody"} == recipe.validate().keys()
+    turn["melody"].backward()
+    reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert reached and all(name.startswith("melody.") for name in reached)
+
+
+def test_a_melody_that_is_not_weighed_stays_as_it_is(tmp_path):
+    recipe, losses = open_recipe(make_pack(tmp_path))
+    del losses["ttv"]["melody"]
+    model = recipe.modules["ttv"]
+    recipe = type(recipe)(model.config, recipe.data, RecipeConfig(), losses, recipe.train)
+    ((_, turn),) = recipe.turns(next(recipe.batches(0)), 0)
+    assert turn.keys() == losses["ttv"].keys()
+    frozen = {n for n, p in recipe.modules["ttv"].named_parameters() if not p.requires_grad}
+    assert frozen == {n for n, _ in model.named_parameters() if n.startswith("melody.")}
+
+
+def test_a_model_without_a_melody_loses_nothing_by_it(tmp_path):
+    recipe, losses = open_recipe(make_pack(tmp_path), "model.melody_width=0")
+    ((_, turn),) = recipe.turns(next(recipe.batches(0)), 0)
+    assert turn.keys() == losses["ttv"].keys() and turn["melody"] == 0 and turn["contour"] > 0
 
 
 def test_a_rare_language_is_drawn_as_often_as_the_configuration_says(tmp_path):

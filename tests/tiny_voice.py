@@ -81,6 +81,7 @@ def _lite(folder: Path, carrier: CarrierConfig | None) -> None:
         duration_layers=1,
         decoder_layers=1,
         pitch_layers=1,
+        melody_width=4,
     )
     model = AlignedTTV(ttv)
     model.duration_head.bias.data += 1.5  # an untrained model would hurry

@@ -24,6 +24,7 @@ from speech.semantic.encoder import SemanticSpec
 from speech.spectrogram import AudioConfig
 from speech.text.phones import PhoneTokenizer
 from ttv.languages import LanguageEmbedding, check_languages, embed_languages
+from ttv.melody import Melody, follow
 from ttv.output import GRAPH_IDS, TTVOutput, column
 
 CONTOUR_RANGE = (-3.5, 3.5)  # deviations from its mean that a voice's pitch is taught and spoken within
@@ -52,6 +53,9 @@ class AlignedTTVConfig:
     pitch_range: float = (
         1.0  # predicted contours are flatter than real ones; inference multiplies their deviation by this
     )
+    melody_width: int = 0  # of the network that tells how high each sound lies (ttv/melody.py); 0 is none
+    melody_layers: int = 2
+    melody_dropout: float = 0.4
 
     def __post_init__(self):
         check_languages(self.languages)
@@ -65,12 +69,14 @@ class Prediction:
     semantic: Tensor  # [B, C, N]
     contour: Tensor  # [B, 4N], log F0 in the speaker's deviations from the speaker's mean
     voiced: Tensor  # [B, 4N], logits
+    melody: Tensor | None = None  # [B, S], mean of the contour over each token, of a model with a melody
 
 
 class AlignedTTV(nn.Module, Pretrained):
     """Phonemes + style -> semantic features and F0, by regression on aligned speech."""
 
     Config = AlignedTTVConfig
+    addable_parts = {"melody_width": "melody"}  # that a model to start from may lack (speech/starting.py)
     # Not packed by speech/fast.py: its pitch becomes phases, which add a millionth of rounding up to what is seen in the wave.
     keeps_plain_layers = True
 
@@ -103,6 +109,8 @@ class AlignedTTV(nn.Module, Pretrained):
         self.semantic_head = nn.Linear(width, config.semantic.dim)
         self.pitch_blocks = blocks(config.pitch_layers, 11)
         self.pitch_head = nn.Linear(width, 8)
+        sizes = config.melody_width, config.melody_layers, config.melody_dropout
+        self.melody = Melody(len(tokenizer.units), *sizes) if config.melody_width else None
         self.captured: Captured | None = None  # set by speech/fast.py
 
     def forward(
@@ -114,7 +122,8 @@ class AlignedTTV(nn.Module, Pretrained):
         prompt: Tensor,
         prompt_mask: Tensor,
         language_ids: Tensor | None = None,
-    ) -> Prediction:
+        melody_alone: bool = False,
+    ) -> Prediction | Tensor | None:
         """Training path with known durations.
 
         Args:
@@ -123,11 +132,16 @@ class AlignedTTV(nn.Module, Pretrained):
             frame_mask: [B, N].
             prompt: log-mel of the same speaker [B, M, P] with prompt_mask [B, P].
             language_ids: [B, S], of a model with languages; None = all in its first one.
+            melody_alone: return the melody [B, S] and do nothing else, a tenth of the work.
         """
+        lengths = torch.diff(ends, dim=1, prepend=torch.zeros_like(ends[:, :1]))
+        melody = self.melody_of(token_ids, lengths, text_mask)
+        if melody_alone:
+            return melody
         style = self.style_encoder(prompt, prompt_mask)
         encoded = self._encode(token_ids, text_mask, style, language_ids)
         semantic, contour, voiced = self._decode(encoded, ends, frame_mask, style)
-        return Prediction(self._log_durations(encoded, text_mask, style), semantic, contour, voiced)
+        return Prediction(self._log_durations(encoded, text_mask, style), semantic, contour, voiced, melody)
 
     @torch.no_grad()
     def infer(
@@ -170,6 +184,9 @@ class AlignedTTV(nn.Module, Pretrained):
         frame_mask = lengths_to_mask(frames)
         x = self._lay_out(encoded, ends, frame_mask)
         semantic, contour, voiced = run(self, "frames_of", x=x, style=style, frame_mask=frame_mask)
+        melody = self.melody_of(phoneme_ids, durations, text_mask)
+        if melody is not None:
+            contour = follow(contour.float(), melody, ends, sounds, frame_mask)
         log_f0 = pitch[:, :1] + pitch[:, 1:] * self.config.pitch_range * contour.float().clamp(*CONTOUR_RANGE)
         log_f0 = torch.log1p(log_f0.exp().clamp(40.0, 1100.0))
         on = (voiced.float().sigmoid() > self.config.voiced_threshold) & frame_mask.repeat_interleave(4, 1)
@@ -182,6 +199,12 @@ class AlignedTTV(nn.Module, Pretrained):
         """The half of `infer` that knows no frames: encoded [B, C, S] and log durations [B, S]."""
         encoded = self._encode(phoneme_ids, text_mask, style, language_ids)
         return encoded, self._log_durations(encoded, text_mask, style)
+
+    def melody_of(self, token_ids: Tensor, durations: Tensor, text_mask: Tensor) -> Tensor | None:
+        """How high each token lies [B, S], in the speaker's deviations; None of a model that does not know."""
+        if self.melody is None:
+            return None
+        return self.melody(self.factors[token_ids], self.sounds[token_ids], durations.clamp(min=0), text_mask)
 
     def capturable_parts(self) -> list[Part]:
         """What may run as CUDA graphs (speech/capture)."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from speech.data import step_batches
 from speech.f0 import pitch_statistics
+from speech.freezing import freeze, freeze_all_but
 from speech.losses import masked_l1
 from speech.masks import lengths_to_mask
 from speech.packs import Pack, SpeakerIndex
@@ -21,9 +22,10 @@ from speech.text.phones import WORD, PhoneTokenizer
 from speech.training import TrainConfig
 from speech.turns import move
 from ttv import pictures
-from ttv.aligned import CONTOUR_RANGE, AlignedTTV, AlignedTTVConfig, Prediction
+from ttv.aligned import CONTOUR_RANGE, AlignedTTV, AlignedTTVConfig
 from ttv.balance import balance
 from ttv.listening import Speak, add_speech
+from ttv.melody import token_means, token_of_f0_frame
 from ttv.transcripts import aligned_language_ids
 
 MIN_VOICED = 20  # f0 frames (0.1 s): fewer say nothing about a speaker's range
@@ -48,6 +50,9 @@ class RecipeConfig:
     preview_synthesizer: str | None = (
         None  # folder of a synthesizer or a voice: the previews are then heard too
     )
+    only: list[str] = field(
+        default_factory=list
+    )  # parts of the model to train, as `melody`, which needs far fewer steps; none = all
 
 
 @dataclass
@@ -83,6 +88,12 @@ class Recipe:
         self.data, self.train = data, train
         self.speak: Speak | None = None  # set from outside where recipe.preview_synthesizer is given
         self.modules: dict[str, nn.Module] = {"ttv": AlignedTTV(model)}
+        if recipe.only:
+            freeze_all_but(self.modules["ttv"], recipe.only)
+        self.melody_alone = recipe.only == ["melody"]
+        self.weighs_melody = "melody" in losses.get("ttv", {})
+        if model.melody_width and not self.weighs_melody:  # then it stays as it is
+            freeze(self.modules["ttv"], ["melody"])
         self.languages = model.languages
         self.mel = MelSpectrogram(model.audio)
         self.pack = Pack(data.pack)
@@ -176,23 +187,46 @@ class Recipe:
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         text_mask, frame_mask = lengths_to_mask(batch.n_tokens), lengths_to_mask(batch.n_frames)
+        if self.melody_alone:
+            melody = self._predict(batch, text_mask, frame_mask, melody_alone=True)
+            return {"melody": self._melody_loss(batch, melody, frame_mask)}
         out = self._predict(batch, text_mask, frame_mask)
         durations = torch.diff(batch.ends, dim=1, prepend=torch.zeros_like(batch.ends[:, :1])).clamp(min=0)
         f0_mask = frame_mask.repeat_interleave(4, 1)
         voiced = F.binary_cross_entropy_with_logits(out.voiced, batch.voiced, reduction="none")
-        return {
+        losses = {
             "durations": masked_l1(out.log_durations, torch.log1p(durations), text_mask),
             "semantic": masked_l1(out.semantic, batch.semantic, frame_mask[:, None]),
             "contour": masked_l1(out.contour, batch.contour, f0_mask & (batch.voiced > 0.5)),
             "voiced": (voiced * f0_mask).sum() / f0_mask.sum(),
         }
+        if self.weighs_melody:  # nothing is lost by a model that has none: one configuration fine-tunes both
+            none = torch.zeros((), device=batch.ends.device)
+            losses["melody"] = (
+                none if out.melody is None else self._melody_loss(batch, out.melody, frame_mask)
+            )
+        return losses
 
-    def _predict(self, batch: Batch, text_mask: Tensor, frame_mask: Tensor) -> Prediction:
+    def _melody_loss(self, batch: Batch, melody: Tensor, frame_mask: Tensor) -> Tensor:
+        """Squared distance of melody [B, S] from the mean of the contour over each token, by how much of it is voiced."""
+        index = token_of_f0_frame(batch.ends, batch.contour.shape[1])
+        weights = batch.voiced * frame_mask.repeat_interleave(4, 1)
+        means, weight = token_means(batch.contour, weights, index, batch.ends.shape[1])
+        return ((melody - means).square() * weight).sum() / weight.sum().clamp(min=1)
+
+    def _predict(self, batch: Batch, text_mask: Tensor, frame_mask: Tensor, melody_alone: bool = False):
         self.mel.to(batch.prompt.device)
         prompt = self.mel(batch.prompt)
         prompt_mask = lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1])
         return self.modules["ttv"](
-            batch.token_ids, text_mask, batch.ends, frame_mask, prompt, prompt_mask, batch.language_ids
+            batch.token_ids,
+            text_mask,
+            batch.ends,
+            frame_mask,
+            prompt,
+            prompt_mask,
+            batch.language_ids,
+            melody_alone,
         )
 
     def validate(self) -> dict[str, float]:

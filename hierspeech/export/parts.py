@@ -23,6 +23,7 @@ from speech.spectrogram import AudioConfig, MelSpectrogram
 from speechsr import SPEECHSR_MODELS
 from ttv import TTV, TTV_MODELS, AlignedTTV
 from ttv.aligned import MIN_FRAMES
+from ttv.melody import follow
 
 
 @dataclass
@@ -63,16 +64,20 @@ class AlignedText(nn.Module):
         style: Tensor,
         length_scale: Tensor,
         language_ids: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """ids [B, S], style [B, C], length_scale [] -> encoded [B, C, S], ends [B, S], durations [B, S], n_frames [B]."""
+    ) -> tuple[Tensor, ...]:
+        """ids [B, S], style [B, C], length_scale [] -> encoded [B, C, S], ends [B, S], of a model with a melody that and where
+        the sounds are, [B, S] each, durations [B, S], n_frames [B]."""
         model = self.model
         encoded = model._encode(phoneme_ids, text_mask, style, language_ids)
         durations = torch.expm1(model._log_durations(encoded, text_mask, style)).clamp(min=0)
         durations = torch.where(model.sounds[phoneme_ids], durations.clamp(min=MIN_FRAMES), durations)
-        ends = (durations * length_scale * text_mask).cumsum(1)
+        durations = durations * length_scale * text_mask
+        ends = durations.cumsum(1)
+        melody = model.melody_of(phoneme_ids, durations, text_mask)
+        sung = () if melody is None else (melody, model.sounds[phoneme_ids])
         rounded = ends.round()
         whole = (rounded - F.pad(rounded, (1, 0))[:, :-1]).long()
-        return encoded, ends, whole, rounded[:, -1].long().clamp(min=1)
+        return encoded, ends, *sung, whole, rounded[:, -1].long().clamp(min=1)
 
 
 class AlignedFrames(nn.Module):
@@ -83,11 +88,21 @@ class AlignedFrames(nn.Module):
         self.model = model
 
     def forward(
-        self, encoded: Tensor, ends: Tensor, frame_mask: Tensor, style: Tensor, pitch: Tensor
+        self,
+        encoded: Tensor,
+        ends: Tensor,
+        frame_mask: Tensor,
+        style: Tensor,
+        pitch: Tensor,
+        melody: Tensor | None = None,
+        sounds: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """encoded [B, C, S], ends [B, S], frame_mask [B, N], pitch [B, 2] -> semantic [B, C, N], log_f0 [B, 1, 4N]."""
+        """encoded [B, C, S], ends [B, S], frame_mask [B, N], pitch [B, 2], of a model with a melody that and where the sounds are,
+        [B, S] each -> semantic [B, C, N], log_f0 [B, 1, 4N]."""
         config = self.model.config
         semantic, contour, voiced = self.model._decode(encoded, ends, frame_mask, style)
+        if melody is not None and sounds is not None:
+            contour = follow(contour, melody, ends, sounds, frame_mask)
         log_f0 = pitch[:, :1] + pitch[:, 1:] * config.pitch_range * contour.clamp(-3.5, 3.5)
         log_f0 = torch.log1p(log_f0.exp().clamp(40.0, 1100.0))
         on = (voiced.sigmoid() > config.voiced_threshold) & frame_mask.repeat_interleave(4, 1)
@@ -272,6 +287,10 @@ def _text_to_vec(model: nn.Module) -> Iterator[Part]:
         frames |= {"frame_mask": frame_mask, "style": style, "pitch": torch.tensor([[5.0, 0.2], [4.8, 0.3]])}
         frame_axes = {"encoded": {0: "batch", 2: "ids"}, "ends": per_id, "pitch": batch}
         modules, made = (AlignedText(model), AlignedFrames(model)), ["encoded", "ends"]
+        if model.melody is not None:
+            frames |= {"melody": torch.randn(2, n_ids), "sounds": torch.ones(2, n_ids, dtype=torch.bool)}
+            frame_axes |= {"melody": per_id, "sounds": per_id}
+            made += ["melody", "sounds"]
     else:
         hidden = config.hidden
         text["duration_noise"] = torch.randn(2, 2, n_ids)
