@@ -54,7 +54,7 @@ def voice_of(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rising(voice_of):
-    return voice_of(7.0)
+    return voice_of(11.0)  # as it ships
 
 
 @pytest.fixture(scope="module")
