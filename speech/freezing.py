@@ -28,16 +28,18 @@ def freeze(module: nn.Module, prefixes: Iterable[str]) -> None:
 
 
 def freeze_all_but(module: nn.Module, parts: Iterable[str]) -> None:
-    """Freeze every child of `module` that is not in `parts`."""
+    """Freeze every child of `module` that is not in `parts`.
+
+    Raises:
+        ValueError: a part that `module` does not have.
+    """
     kept = set(parts)
-    freeze(
-        module,
-        [
-            name
-            for name, child in module.named_children()
-            if name not in kept and next(child.parameters(), None) is not None
-        ],
-    )
+    children = [name for name, child in module.named_children() if next(child.parameters(), None) is not None]
+    if unknown := kept - set(children):
+        raise ValueError(
+            f"{type(module).__name__} has no part {', '.join(sorted(unknown))} to train, expected some of {', '.join(children)}"
+        )
+    freeze(module, [name for name in children if name not in kept])
 
 
 def trained_parameters(module: nn.Module) -> list[str]:

@@ -66,3 +66,8 @@ def test_something_has_to_be_left_to_train():
     net = Net()
     freeze_all_but(net, ["head"])
     assert {name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad} == {"head"}
+
+
+def test_a_part_to_train_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="Net has no part heed to train, expected some of body, head"):
+        freeze_all_but(Net(), ["head", "heed"])

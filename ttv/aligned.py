@@ -132,7 +132,7 @@ class AlignedTTV(nn.Module, Pretrained):
             frame_mask: [B, N].
             prompt: log-mel of the same speaker [B, M, P] with prompt_mask [B, P].
             language_ids: [B, S], of a model with languages; None = all in its first one.
-            melody_alone: return the melody [B, S] and do nothing else, a tenth of the work.
+            melody_alone: return the melody [B, S], without the work of all else.
         """
         lengths = torch.diff(ends, dim=1, prepend=torch.zeros_like(ends[:, :1]))
         melody = self.melody_of(token_ids, lengths, text_mask)

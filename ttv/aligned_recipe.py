@@ -22,7 +22,7 @@ from speech.text.phones import WORD, PhoneTokenizer
 from speech.training import TrainConfig
 from speech.turns import move
 from ttv import pictures
-from ttv.aligned import CONTOUR_RANGE, AlignedTTV, AlignedTTVConfig
+from ttv.aligned import CONTOUR_RANGE, AlignedTTV, AlignedTTVConfig, Prediction
 from ttv.balance import balance
 from ttv.listening import Speak, add_speech
 from ttv.melody import token_means, token_of_f0_frame
@@ -50,9 +50,7 @@ class RecipeConfig:
     preview_synthesizer: str | None = (
         None  # folder of a synthesizer or a voice: the previews are then heard too
     )
-    only: list[str] = field(
-        default_factory=list
-    )  # parts of the model to train, as `melody`, which needs far fewer steps; none = all
+    only: list[str] = field(default_factory=list)  # parts to train, as `melody`; none = all
 
 
 @dataclass
@@ -214,7 +212,9 @@ class Recipe:
         means, weight = token_means(batch.contour, weights, index, batch.ends.shape[1])
         return ((melody - means).square() * weight).sum() / weight.sum().clamp(min=1)
 
-    def _predict(self, batch: Batch, text_mask: Tensor, frame_mask: Tensor, melody_alone: bool = False):
+    def _predict(
+        self, batch: Batch, text_mask: Tensor, frame_mask: Tensor, melody_alone: bool = False
+    ) -> Prediction | Tensor:
         self.mel.to(batch.prompt.device)
         prompt = self.mel(batch.prompt)
         prompt_mask = lengths_to_mask(batch.n_prompt // 320, prompt.shape[-1])

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 F0_PER_FRAME = 4
 PAUSE_FRAMES = 5.0  # a boundary that lasts so long is heard as a pause
-SMOOTHING = (
-    61  # f0 frames (0.3 s) over which what is moved is spread: the contour keeps its own quick movements
-)
+SMOOTHING = 61  # f0 frames (0.3 s) that a move is spread over: the contour keeps its quick movements
 
 
 class Melody(nn.Module):
