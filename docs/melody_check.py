@@ -111,9 +111,9 @@ def questions(tts: TextToSpeech) -> None:
         tts.voice.description,
     )
     for way in with_and_without(tts):
-        for rise in (0.0, 7.0, description.question_rise):
+        for rise in (0.0, description.question_rise):
             tts.voice.description = replace(description, question_rise=rise)
-            print(f"{way}, questions lifted by {rise:g} semitones: {ends(tts, asked, prompts)}")
+            print(f"{way}, questions, asked to end {rise:g} semitones above the median: {ends(tts, asked, prompts)}")
         print(f"{way}, statements: {ends(tts, stated, prompts)}")
 
 
@@ -125,7 +125,7 @@ def ends(tts: TextToSpeech, lines: list[str], prompts: list) -> str:
             f0 = extract_f0(tts(line, prompts[(k + n) % len(prompts)], seed=0).audio, f0_max=600.0)
             f0 = 12 * np.log2(f0[f0 > 0])
             last.append(f0[-20:].mean() - np.median(f0))
-    return f"{np.mean(last):+.1f} semitones from the median, {100 * np.mean(np.array(last) > 0):.0f} % of {len(last)} above it"
+    return f"{np.mean(last):+.1f} semitones from the median (deviation {np.std(last):.1f}), {100 * np.mean(np.array(last) > 0):.0f} % of {len(last)} above it"
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tiny_voice import recording
 
 from hierspeech import TextToSpeech
+from hierspeech.pipelines import questions
 from hierspeech.pipelines.questions import rises
 from hierspeech.pipelines.voice import find_voice
 from speech.f0 import extract_f0
@@ -54,7 +55,7 @@ def voice_of(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rising(voice_of):
-    return voice_of(11.0)  # as it ships
+    return voice_of(5.0)  # as it ships
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,28 @@ def test_only_english_questions(rising, level):
 def test_a_wrong_value_is_refused(voice_of):
     with pytest.raises(ValueError, match="question_rise is 40"):
         voice_of(40.0)
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+@pytest.mark.parametrize("aim", [3.0, 6.0])
+def test_a_fall_is_turned_into_the_rise_that_is_asked_for(spread, aim):
+    hz = np.full(400, 200.0)
+    hz[280:360] = np.geomspace(200, 150, 80)  # the last word falls, and its end is voiceless
+    hz[360:] = 0
+    climb = questions._climb(np.log1p(hz), 70, 95, aim, spread, 50.0)
+    assert climb.shape == (100,) and not climb[:70].any() and (np.diff(climb) >= 0).all()
+    height = 12 * spread * np.log2(hz[:360] / 200) + np.repeat(climb, 4)[:360]
+    assert height[340:].mean() - np.median(height[:280]) == pytest.approx(aim, abs=0.3)
+
+
+def test_what_ends_high_already_or_is_never_voiced_is_left():
+    hz = np.geomspace(100, 300, 400)
+    assert questions._climb(np.log1p(hz), 70, 100, 6.0, 1.0, 50.0) is None
+    hz[280:] = 0
+    assert questions._climb(np.log1p(hz), 70, 100, 6.0, 1.0, 50.0) is None
+
+
+def test_no_climb_leaves_the_voice():
+    hz = np.full(400, 200.0)
+    hz[300:] = 50.0  # creaks
+    assert questions._climb(np.log1p(hz), 75, 100, 6.0, 1.0, 50.0).max() == pytest.approx(questions.MOST_SEMITONES, abs=1)

@@ -198,7 +198,8 @@ class OnnxTextToSpeech:
         frames = self.run("ttv_frames", **text, **shared, style=prompt.ttv_style, pitch=pitch)
         log_f0 = np.where(frames["log_f0"] < np.float32(math.log(self.voice["f0_floor_hz"])), np.float32(0), frames["log_f0"])  # fmt: skip
         source, durations = getattr(sentence, "source", None), text["durations"][0].tolist()
-        rise = question_rise(source, durations, n_frames, self.voice.get("question_rise", 0.0))
+        aim = self.voice.get("question_rise", 0.0)
+        rise = question_rise(source, durations, n_frames, log_f0[0, 0], aim, pitch_range)
         asked = contour(source, durations, n_frames, pitch_shift, pitch_range, rise)
         if moves_pitch(asked):
             mean = None if prompt.pitch == NEUTRAL_PITCH else prompt.pitch[0]

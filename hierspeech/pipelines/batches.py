@@ -245,7 +245,10 @@ def speak_rows(tts: TextToSpeech, rows: list[Row], noise_scale: float, noise_sca
     for place, row in enumerate(rows):
         n_frames, options = int(out.frame_mask[place].sum()), row.delivery.options
         source = getattr(row.sentence, "source", None)
-        rise = question_rise(source, durations[place], n_frames, voice.description.question_rise)
+        height, spread = log_f0[place, 0].float().cpu().numpy(), options.pitch_range
+        rise = question_rise(
+            source, durations[place], n_frames, height, voice.description.question_rise, spread
+        )
         asked.append(
             contour(source, durations[place], n_frames, options.pitch_shift, options.pitch_range, rise)
         )

@@ -21,6 +21,8 @@ _PREPOSITIONS = frozenset("in on at to for from of with by about until since und
 _OPENINGS = frozenset("and but so or well oh ah now then yes no okay ok hey say tell me please".split())
 _CLOSING = "\"'”’»)]} "
 RISE_SECONDS = 0.3  # over which the pitch climbs, at most
+END_SECONDS = 0.1  # what is voiced in them, at most, is the height of the end
+MOST_SEMITONES = 18.0  # of a climb, whatever it would take
 
 
 def rises(sentence: str) -> bool:
@@ -41,13 +43,22 @@ def rises(sentence: str) -> bool:
 
 
 def question_rise(
-    source: Source | None, durations: Sequence[int], n_frames: int, semitones: float, frame_rate: float = 50.0
+    source: Source | None,
+    durations: Sequence[int],
+    n_frames: int,
+    log_f0: np.ndarray,
+    semitones: float,
+    spread: float = 1.0,
+    frame_rate: float = 50.0,
 ) -> np.ndarray | None:
-    """Semitones [n_frames] on the pitch of a piece that ends such a question: up within its last word. None for others.
+    """Semitones [n_frames] on the pitch of a piece that ends such a question: up within its last word, as far as it takes to end
+    high. None for others, and where it ends as high already.
 
     Args:
         source: of the piece; durations: frames of each of its ids [S].
-        semitones: how far, a voice's `question_rise`; 0 is None for all. frame_rate: of the N frames, Hz.
+        log_f0: log(F0 + 1) of the piece as it is [4N or more], 0 unvoiced.
+        semitones: how far above its median the piece shall end, a voice's `question_rise`; 0 is None for all.
+        spread: factor on how far pitch will move from its mean. frame_rate: of the N frames, Hz.
     """
     if source is None or semitones == 0 or not source.piece.rstrip(_CLOSING).endswith("?"):
         return None
@@ -63,12 +74,25 @@ def question_rise(
     ]
     if not last:
         return None
-    stop = int(edges[last[-1] + 1])
-    frames = round(RISE_SECONDS * frame_rate)
-    start = max(int(edges[last[0]]), stop - frames)
-    if stop <= start:
+    return _climb(log_f0[: 4 * n_frames], edges[last[0]], edges[last[-1] + 1], semitones, spread, frame_rate)
+
+
+def _climb(
+    log_f0: np.ndarray, start: int, stop: int, semitones: float, spread: float, frame_rate: float
+) -> np.ndarray | None:
+    """The climb of log_f0 [4N] from frame `start` to the last voiced one before `stop`."""
+    voiced = np.flatnonzero(log_f0 > 0)
+    own = voiced[(voiced >= 4 * start) & (voiced < 4 * stop)]
+    if len(own) == 0:
         return None
-    return np.interp(np.arange(n_frames) + 0.5, [start, stop], [0.0, semitones]).astype(np.float32)
+    height = 12 / np.log(2) * spread * np.log(np.expm1(log_f0[voiced].astype(np.float64)))
+    end = own[-1] + 1
+    first = max(4 * start, end - round(4 * RISE_SECONDS * frame_rate))
+    ramp = np.interp(np.arange(len(log_f0)) + 0.5, [first, end], [0.0, 1.0])
+    heard = own[own >= end - round(4 * END_SECONDS * frame_rate)]
+    missing = semitones - (height[np.isin(voiced, heard)].mean() - np.median(height))
+    climb = min(missing / ramp[heard].mean(), MOST_SEMITONES)
+    return (climb * ramp.reshape(-1, 4).mean(1)).astype(np.float32) if climb > 0 else None
 
 
 def _whole_sentence(source: Source) -> str:

@@ -366,10 +366,10 @@ class TextToSpeech(Pipeline):
         """The pitch of one sentence as options and marks ask for it, and all that they ask for."""
         durations, n_frames = out.durations[0].tolist(), out.frame_mask.shape[1]
         source, says = getattr(sentence, "source", None), self.voice.description
-        rise = question_rise(source, durations, n_frames, says.question_rise)
-        asked = contour(source, durations, n_frames, options.pitch_shift, options.pitch_range, rise)
-        log_f0 = shape_pitch(out.log_f0, asked, prompt, says.f0_floor_hz)
-        return replace(out, log_f0=log_f0), asked
+        own, spread = out.log_f0[0, 0].float().cpu().numpy(), options.pitch_range
+        rise = question_rise(source, durations, n_frames, own, says.question_rise, spread)
+        asked = contour(source, durations, n_frames, options.pitch_shift, spread, rise)
+        return replace(out, log_f0=shape_pitch(out.log_f0, asked, prompt, says.f0_floor_hz)), asked
 
     def _text_to_vec(
         self,
