@@ -93,9 +93,8 @@ def _download(argv: list[str]) -> None:
 def _add_clean(argv: list[str]) -> None:
     import torch
 
-    from denoiser.model import Denoiser
-    from denoiser.windows import denoise
-    from hierspeech.pipelines.voice import find_voice, shipped_voices
+    from denoiser import DENOISERS, denoise
+    from hierspeech.pipelines.voice import find_voice, model_class, shipped_voices
     from hierspeech.preparation.cleaning import add_clean
     from speech.semantic.quantizer import digest
     from speech.starting import find_published
@@ -116,9 +115,9 @@ def _add_clean(argv: list[str]) -> None:
     parser.add_argument("--redo", action="store_true", help="make it anew where it is there")
     args = parser.parse_args(argv)
     of_voice = args.denoiser in shipped_voices()
-    folder = find_published(Denoiser, find_voice(args.denoiser) if of_voice else args.denoiser)
+    folder = find_published(DENOISERS.values(), find_voice(args.denoiser) if of_voice else args.denoiser)
     noisy = _names(args.rnnoise) if args.rnnoise else ()
-    model = Denoiser.from_pretrained(folder)
+    model = model_class(folder, DENOISERS).from_pretrained(folder)
 
     @torch.inference_mode()
     def clean(wav):

@@ -67,6 +67,12 @@ def _denoiser() -> type:
     return Recipe
 
 
+def _denoiser_bands() -> type:
+    from denoiser.recipe import BandRecipe
+
+    return BandRecipe
+
+
 def _codec() -> type:
     from spear.codec.recipe import Recipe
 
@@ -126,6 +132,7 @@ RECIPES: dict[str, Callable[[], type]] = {
     "speechsr": _speechsr,
     "speechsr_istft": _speechsr_istft,
     "denoiser": _denoiser,
+    "denoiser_bands": _denoiser_bands,
     "codec": _codec,
     "t2s": _t2s,
     "t2s_low_resource": _t2s_low_resource,

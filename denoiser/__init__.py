@@ -1,6 +1,22 @@
-"""Denoising of 16 kHz speech: magnitude and phase of the clean spectrum (MP-SENet), and windows for long recordings."""
+"""Denoising of 16 kHz speech: magnitude and phase of the clean spectrum (MP-SENet, or bands on CPUs), and windows for long recordings."""
 
-from denoiser.model import Denoiser, DenoiserConfig, DenoiserOutput
+from denoiser.bands import BandDenoiser, BandDenoiserConfig
+from denoiser.model import Denoiser, DenoiserConfig
+from denoiser.spectra import DenoiserOutput, SpectralDenoiser
 from denoiser.windows import denoise
 
-__all__ = ["Denoiser", "DenoiserConfig", "DenoiserOutput", "denoise"]
+DENOISERS = {
+    "Denoiser": Denoiser,
+    "BandDenoiser": BandDenoiser,
+}  # the class that a config.json names -> the class
+
+__all__ = [
+    "DENOISERS",
+    "BandDenoiser",
+    "BandDenoiserConfig",
+    "Denoiser",
+    "DenoiserConfig",
+    "DenoiserOutput",
+    "SpectralDenoiser",
+    "denoise",
+]

@@ -48,6 +48,7 @@ class DataConfig:
     noise_folders: list[str] = field(
         default_factory=list
     )  # recordings of noise, searched with their subfolders
+    recorded_speeds: tuple[float, float] = (1.0, 1.0)  # they are played faster or slower, for more kinds
     babble_voices: tuple[int, int] = (3, 8)
     room_share: float = 0.3
     rt60_range: tuple[float, float] = (0.15, 0.7)  # seconds
@@ -66,7 +67,7 @@ class DataConfig:
         for name in ("clean_share", "second_noise_share", "room_share", "clip_share", "narrow_band_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share of 0 to 1, got {getattr(self, name)}")
-        for name in ("snr_db_range", "rt60_range", "level_db_range", "babble_voices"):
+        for name in ("snr_db_range", "rt60_range", "level_db_range", "babble_voices", "recorded_speeds"):
             if getattr(self, name)[0] > getattr(self, name)[1]:
                 raise ValueError(f"{name}: expected the lower value first, got {getattr(self, name)}")
         known = {*noises.GENERATORS, "babble", "recorded"}
@@ -76,6 +77,8 @@ class DataConfig:
             raise ValueError(f"noises: expected frequencies of which one is above 0, got {self.noises}")
         if self.noises.get("recorded", 0) and not self.noise_folders:
             raise ValueError('noises: the kind "recorded" needs noise_folders')
+        if self.recorded_speeds[0] <= 0:
+            raise ValueError(f"recorded_speeds: expected factors above 0, got {self.recorded_speeds}")
         if self.seconds < 0.1:
             raise ValueError(f"seconds: expected pieces of at least 0.1 s, got {self.seconds}")
 
@@ -223,9 +226,10 @@ class NoisyPieces:
         return noise
 
     def _noise_of(self, kind: str, index: int, rng: np.random.Generator) -> np.ndarray:
+        config = self.config
         if kind == "babble":
             speaker, voices = self.speech.speakers[index], []
-            low, high = self.config.babble_voices
+            low, high = config.babble_voices
             count = int(rng.integers(max(low, 1), max(high, 1) + 1))
             while len(voices) < count:
                 other = int(rng.integers(len(self.speech)))
@@ -235,6 +239,9 @@ class NoisyPieces:
         if kind == "recorded":
             path = self.recorded[int(rng.integers(len(self.recorded)))]
             wav = load_recording(path, self.sample_rate).astype(np.float64)
+            speed = rng.uniform(*config.recorded_speeds)
+            if speed != 1:
+                wav = np.interp(np.arange(0, len(wav) - 1, speed), np.arange(len(wav)), wav)
             start = int(rng.integers(0, max(len(wav) - self.samples, 0) + 1))
             return np.resize(wav[start : start + self.samples], self.samples)  # short ones repeat
         return noises.GENERATORS[kind](self.samples, self.sample_rate, rng)

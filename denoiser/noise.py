@@ -77,8 +77,69 @@ def clicks(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarr
     return _unit_rms(_unit_rms(noise) + 10 ** (rng.uniform(-30.0, -10.0) / 20) * hiss)
 
 
+def drops(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Rain, running water, fire and applause: hundreds of short sounds a second, of many pitches and loudnesses."""
+    rate_hz = 10 ** rng.uniform(1.5, 4.0)
+    count = 1 + rng.poisson(rate_hz * samples / sample_rate)
+    centre, spread, uneven = 10 ** rng.uniform(2.5, 3.7), rng.uniform(0.05, 0.5), rng.uniform(0.0, 0.3)
+    noise = np.zeros(samples)
+    for _ in range(8):  # so many kinds of drop
+        train = np.zeros(samples)
+        loudness = rng.normal(0.0, 1.0, -(-count // 8)) * 10 ** rng.normal(0.0, uneven, -(-count // 8))
+        np.add.at(train, rng.integers(0, samples, len(loudness)), loudness)
+        length = int(10 ** rng.uniform(-3.0, -1.5) * sample_rate)
+        time = np.arange(length) / sample_rate
+        pitch = np.clip(centre * 10 ** rng.normal(0.0, spread), 60.0, 0.48 * sample_rate)
+        rise = rng.uniform(0.0, 0.5) * time / time[-1]  # bubbles sing upwards
+        ring = np.cos(2 * np.pi * pitch * time * (1 + rise)) + rng.uniform(0.0, 1.5) * rng.standard_normal(
+            length
+        )
+        ring *= np.exp(-5.0 * time / time[-1])
+        noise += _convolved(train, ring / np.sqrt(np.square(ring).sum()))
+    noise = _unit_rms(noise * slow_gain(samples, sample_rate, rng, rng.uniform(0.0, 4.0)))
+    return _unit_rms(noise + 10 ** (rng.uniform(-25.0, 0.0) / 20) * coloured(samples, sample_rate, rng))
+
+
+def tones(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Music, birds, ringing and beeping: notes with harmonics that start and end, glide and tremble."""
+    time = np.arange(samples) / sample_rate
+    noise = np.zeros(samples)
+    centre, spread = 10 ** rng.uniform(2.0, 3.5), rng.uniform(0.05, 0.3)
+    long = 10 ** rng.uniform(-1.2, 0.3)  # seconds of a note, about
+    most = int(rng.integers(1, 12))
+    tilt_db = rng.uniform(3.0, 15.0)
+    for _ in range(min(60, 1 + rng.poisson(rng.uniform(0.3, 3.0) * samples / sample_rate / long))):
+        start, length = rng.uniform(-long, time[-1]), long * 10 ** rng.normal(0.0, 0.2)
+        first, last = np.searchsorted(time, [start, start + length])
+        if last - first < 2:
+            continue
+        now = time[first:last] - start
+        pitch = centre * 10 ** rng.normal(0.0, spread)
+        glide = rng.normal(0.0, 0.05) * (rng.random() < 0.5) + rng.normal(0.0, 0.5) * (rng.random() < 0.1)
+        tremble = rng.uniform(0.0, 0.02) * np.sin(2 * np.pi * rng.uniform(3.0, 30.0) * now)
+        phase = 2 * np.pi * np.cumsum(pitch * (1 + glide * now / length + tremble)) / sample_rate
+        order = np.arange(1, 1 + max(1, min(most, int(0.45 * sample_rate / pitch / 1.6))))
+        level = 10 ** ((-tilt_db * np.log2(order) + rng.normal(0.0, 4.0, len(order))) / 20)
+        made = level @ np.cos(order[:, None] * phase + rng.uniform(0, 2 * np.pi, (len(order), 1)))
+        struck = np.exp(-now / length * rng.uniform(0.0, 6.0)) * np.minimum(
+            now / rng.uniform(0.002, 0.1), 1.0
+        )
+        noise[first:last] += (
+            made * struck * np.minimum((length - now) / 0.02, 1.0) * 10 ** rng.normal(0.0, 0.2)
+        )
+    hiss = coloured(samples, sample_rate, rng)
+    return _unit_rms(_unit_rms(noise) + 10 ** (rng.uniform(-40.0, -6.0) / 20) * hiss)
+
+
 # name in `data.noises` -> generator; "babble" is known to denoiser/data.py, which has the other speakers
-GENERATORS: dict[str, Generator] = {"coloured": coloured, "hum": hum, "fan": fan, "clicks": clicks}
+GENERATORS: dict[str, Generator] = {
+    "coloured": coloured,
+    "hum": hum,
+    "fan": fan,
+    "clicks": clicks,
+    "drops": drops,
+    "tones": tones,
+}
 
 
 def babble(voices: Sequence[np.ndarray]) -> np.ndarray:
@@ -105,6 +166,9 @@ def room(sample_rate: int, rng: np.random.Generator, rt60_range: tuple[float, fl
     rt60 = rng.uniform(*rt60_range)
     time = np.arange(int(rt60 * sample_rate)) / sample_rate
     tail = rng.standard_normal(len(time)) * np.exp(-6.9 * time / rt60)
+    if rng.random() < 0.7:  # walls and air take the high frequencies first
+        dull = np.convolve(tail, np.full(4, 0.25), "same")
+        tail = dull + (tail - dull) * np.exp(-6.9 * time / rt60 * rng.uniform(0.0, 2.0))
     tail[: int(rng.uniform(0.001, 0.008) * sample_rate)] = 0.0  # the first wall is some decimetres away
     direct_db = rng.uniform(-2.0, 12.0)  # energy of the direct sound over that of the rest
     tail *= 10 ** (-direct_db / 20) / max(float(np.sqrt(np.square(tail).sum())), 1e-9)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from denoiser.bands import BandDenoiser, BandDenoiserConfig
 from denoiser.data import Batch, DataConfig, NoisyPieces, collate
 from denoiser.discriminator import MetricDiscriminator, MetricDiscriminatorConfig
 from denoiser.losses import (
@@ -24,6 +25,7 @@ from denoiser.losses import (
 from denoiser.model import Denoiser, DenoiserConfig
 from denoiser.noise import GENERATORS
 from denoiser.quality import METRICS, check_metric, log_spectral_distance_db, segmental_snr_score, si_sdr_db
+from denoiser.spectra import SpectralDenoiser
 from speech.adversarial import frozen
 from speech.training import TrainConfig
 
@@ -56,10 +58,11 @@ class Recipe:
         recipe: RecipeConfig = field(default_factory=RecipeConfig)
 
     published = "generator"
+    model: type[SpectralDenoiser] = Denoiser
 
     def __init__(
         self,
-        model_config: DenoiserConfig,
+        model_config: DenoiserConfig | BandDenoiserConfig,
         data_config: DataConfig,
         recipe_config: RecipeConfig,
         losses: dict[str, dict[str, float]],
@@ -73,7 +76,7 @@ class Recipe:
                 "losses: the generator's metric loss and the discriminator go together, "
                 f"got {sorted(self.weights)} and {'a' if self.judged else 'no'} discriminator"
             )
-        self.modules: dict[str, nn.Module] = {"generator": Denoiser(model_config)}
+        self.modules: dict[str, nn.Module] = {"generator": self.model(model_config)}
         if self.judged:
             self.modules["discriminator"] = MetricDiscriminator(recipe_config.discriminator)
         self.data = NoisyPieces(data_config, model_config.sample_rate, "train")
@@ -183,7 +186,21 @@ class Recipe:
         with torch.autocast(wav.device.type, enabled=False), torch.no_grad():
             return self._bare().analyse(wav)
 
-    def _bare(self) -> Denoiser:
+    def _bare(self) -> SpectralDenoiser:
         """The generator without its distributed wrapper: its transforms hold no parameters."""
         generator = self.modules["generator"]
         return getattr(generator, "module", generator)
+
+
+class BandRecipe(Recipe):
+    """The same for a `BandDenoiser`."""
+
+    @dataclass
+    class Config:
+        """The sections of a configuration that this recipe reads."""
+
+        model: BandDenoiserConfig
+        data: DataConfig
+        recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    model = BandDenoiser

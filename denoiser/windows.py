@@ -1,4 +1,4 @@
-"""Long recordings: overlapping windows through a `Denoiser`, so that memory does not grow with the recording.
+"""Long recordings: overlapping windows through a denoiser, so that memory does not grow with the recording.
 
 Two windows that follow each other overlap. In the middle of the overlap one fades into the other; around the fade, both
 have heard some context that is not taken from them, because the ends of a window are cleaned worst:
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from denoiser.model import Denoiser, level_gain
+from denoiser.spectra import SpectralDenoiser, level_gain
 
 WINDOW_SECONDS = 5.0
 CONTEXT_SECONDS = 0.4  # on either side of a fade
@@ -23,7 +23,7 @@ FADE_SECONDS = 0.2
 
 @torch.inference_mode()
 def denoise(
-    model: Denoiser,
+    model: SpectralDenoiser,
     wav: Tensor,
     window_seconds: float = WINDOW_SECONDS,
     context_seconds: float = CONTEXT_SECONDS,

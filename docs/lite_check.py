@@ -42,7 +42,7 @@ def speak(args: argparse.Namespace) -> list[tuple[str, str, str]]:
     tts, rows, seconds, spent = TextToSpeech.from_pretrained(args.voice), [], 0.0, 0.0
     references = args.inputs
     heard = references if args.through is None else degraded(args.out, references, args.through)
-    heard = heard if args.snr is None else in_noise(args.out, heard, args.snr)
+    heard = heard if args.snr is None else in_noise(args.out, heard, args.snr, args.noise)
     begin = time.perf_counter()
     prompts = [
         tts.prompt(reference, denoise_ratio=args.denoise_ratio, adapt_steps=args.adapt) for reference in heard
@@ -77,14 +77,23 @@ def heard_again(out: Path, rows: list[tuple[str, str, str]], starts: int) -> lis
     return again
 
 
-def in_noise(out: Path, references: list[str], snr_db: float) -> list[str]:
-    """The recordings, each under another kind of generated noise: hiss, fan, hum, clicks and talkers in turn."""
+def in_noise(out: Path, references: list[str], snr_db: float, folder: Path | None = None) -> list[str]:
+    """The recordings, each under another kind of generated noise: hiss, hum, fan, clicks and talkers in turn; or under pieces of the
+    recorded noises of a folder, evenly spread over them by name."""
     from denoiser.noise import GENERATORS, babble, mix
 
     wavs, paths = [load_audio(path, 16000)[0] for path in references], []
     for k, wav in enumerate(wavs):
-        rng, kinds = np.random.default_rng(k), [*GENERATORS.values()]
-        if k % (len(kinds) + 1) < len(kinds):
+        rng, kinds = (
+            np.random.default_rng(k),
+            [GENERATORS[kind] for kind in ("coloured", "hum", "fan", "clicks")],
+        )
+        if folder is not None:
+            found = sorted(path for path in folder.iterdir() if path.suffix in (".ogg", ".wav", ".flac"))
+            noise = load_audio(found[k * len(found) // len(wavs)], 16000)[0]
+            start = int(rng.integers(0, max(len(noise) - len(wav), 0) + 1))
+            noise = np.resize(noise[start : start + len(wav)], len(wav))
+        elif k % (len(kinds) + 1) < len(kinds):
             noise = kinds[k % (len(kinds) + 1)](len(wav), 16000, rng)
         else:
             noise = babble([np.resize(wavs[(k + n) % len(wavs)], len(wav)) for n in range(1, 5)])
@@ -122,7 +131,7 @@ def degraded(out: Path, references: list[str], way: str) -> list[str]:
     return paths
 
 
-def denoise(out: Path, references: list[str], voice: str, snr_db: float) -> None:
+def denoise(out: Path, references: list[str], voice: str, snr_db: float, noise: Path | None) -> None:
     """Prints SI-SDR and DNSMOS of recordings in noise, of the denoised ones, and of clean ones denoised."""
     import torch
     from speechmos import dnsmos
@@ -131,7 +140,7 @@ def denoise(out: Path, references: list[str], voice: str, snr_db: float) -> None
     from hierspeech import Denoising
 
     pipeline = Denoising.from_pretrained(voice)
-    noisy, seconds, spent = in_noise(out, references, snr_db), 0.0, 0.0
+    noisy, seconds, spent = in_noise(out, references, snr_db, noise), 0.0, 0.0
     figures: dict[str, list[tuple[float, float, float, float]]] = {}
     for reference, path in zip(references, noisy, strict=True):
         clean = load_audio(reference, 16000)[0]
@@ -246,6 +255,9 @@ def main() -> None:
     parser.add_argument("--crossed", action="store_true", help="speak each sentence by every reference")
     parser.add_argument("--snr", type=float, help="noise in the references, in dB under the speech")
     parser.add_argument(
+        "--noise", type=Path, help="with --snr: a folder of recorded noises, instead of generated ones"
+    )
+    parser.add_argument(
         "--through", choices=("8k", "telephone", "room"), help="what the references came through"
     )
     parser.add_argument("--denoise-ratio", type=denoise_ratio)
@@ -262,7 +274,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.what == "denoise":
-        return denoise(args.out, args.inputs, args.voice, 5.0 if args.snr is None else args.snr)
+        return denoise(args.out, args.inputs, args.voice, 5.0 if args.snr is None else args.snr, args.noise)
     if args.what == "speak":
         return judge(heard_again(args.out, speak(args), args.starts))
     if args.what == "recordings":

@@ -4,6 +4,7 @@
 import json
 import os
 import typing
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from speech.run_folder import load_training_state
 INIT = "init"  # `model: init` in a YAML: the model section is the one of the init folder
 
 
-def find_published(model_class: type, folder: str | Path) -> Path:
-    """The folder with a `model_class` in it: `folder` itself, or the one such part of it where it is a voice.
+def find_published(model_class: type | Iterable[type], folder: str | Path) -> Path:
+    """The folder with a `model_class`, or one of several, in it: `folder` itself, or the one such part of it where it is a voice.
 
     Raises:
         ValueError: none or several, in one sentence that names what is there.
@@ -34,16 +35,17 @@ def find_published(model_class: type, folder: str | Path) -> Path:
     folder = Path(folder)
     if (folder / "config.json").is_file():
         return folder
+    names = [kind.__name__ for kind in ([model_class] if isinstance(model_class, type) else model_class)]
     parts = {path.parent: _model_name(path) for path in sorted(folder.glob("*/config.json"))}
-    found = [part for part, name in parts.items() if name == model_class.__name__]
+    found = [part for part, name in parts.items() if name in names]
     if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(
-            f"init: {folder} holds several {model_class.__name__}, expected one of {', '.join(map(str, found))}"
+            f"init: {folder} holds several {' or '.join(names)}, expected one of {', '.join(map(str, found))}"
         )
     held = ", ".join(f"{part.name} ({name})" for part, name in parts.items()) or "no model at all"
-    raise ValueError(f"init: {folder} holds no {model_class.__name__}; found {held}")
+    raise ValueError(f"init: {folder} holds no {' or '.join(names)}; found {held}")
 
 
 def load_init(published: nn.Module, folder: str | Path) -> None:

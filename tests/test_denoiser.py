@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from denoiser import Denoiser, DenoiserConfig
 from denoiser.conformer import ConvolutionModule, SelfAttention
-from denoiser.model import level_gain
+from denoiser.spectra import level_gain
 from hierspeech.official import load_official
 from hierspeech.official.__main__ import main
 

@@ -66,6 +66,39 @@ def test_clicks_are_impulsive_and_a_fan_is_not():
     assert kurtosis(noise.fan) < 6
 
 
+def test_tones_stand_out_of_their_hiss_and_drops_do_not():
+    def peaks(make):  # how far the strongest hundredth of the bins stands above the median, dB
+        found = []
+        for seed in range(12):
+            power = np.square(np.abs(np.fft.rfft(make(RATE, RATE, np.random.default_rng(seed)))))[50:7900]
+            found.append(10 * np.log10(np.quantile(power, 0.99) / np.median(power)))
+        return np.median(found)
+
+    assert peaks(noise.tones) > 20
+    assert peaks(noise.drops) < 20
+
+
+def test_some_drops_are_sparse_and_some_are_dense():
+    waves = [noise.drops(RATE, RATE, np.random.default_rng(seed)) for seed in range(20)]
+    kurtosis = [float((wav**4).mean()) for wav in waves]
+    assert max(kurtosis) > 8 and min(kurtosis) < 4
+
+
+def test_rooms_lose_high_frequencies_first():
+    falls = []
+    for seed in range(40):
+        tail = noise.room(RATE, np.random.default_rng(seed), (0.6, 0.6))
+        early, late = tail[400:2000], tail[4000:5600]
+        falls.append(
+            [
+                band_db(early, low, high) - band_db(late, low, high)
+                for low, high in ((200, 1500), (5000, 7500))
+            ]
+        )
+    low, high = np.mean(falls, axis=0)
+    assert high > low + 1.5 and abs(low - 60 * 0.225 / 0.6) < 3  # 60 dB in 0.6 s
+
+
 def test_babble_holds_every_voice():
     voices = [voice(seed=i) * 10**-i for i in range(3)]
     mixed = noise.babble(voices)

@@ -178,6 +178,22 @@ def test_filelists_and_folders_of_recorded_noise(tmp_path):
     assert abs(np.corrcoef(added, np.tile(pattern, 10))[0, 1]) > 0.99  # a short recording repeats
 
 
+def test_recorded_noise_is_played_at_other_speeds(tmp_path):
+    time = np.arange(16000) / 16000
+    save_audio(tmp_path / "tone.wav", (0.5 * np.sin(2 * np.pi * 1000 * time)).astype(np.float32), 16000)
+    save_audio(tmp_path / "speech.wav", (1e-4 * np.sin(2 * np.pi * 50 * time)).astype(np.float32), 16000)
+    write_filelist(tmp_path / "clean.txt", [Utterance("0", "speech.wav", "s", "en-us", "")])
+    config = DataConfig(filelist=str(tmp_path / "clean.txt"), wav_root=str(tmp_path), seconds=1.0, noises={"recorded": 1.0},
+                        noise_folders=[str(tmp_path)], recorded_speeds=(0.5, 2.0), second_noise_share=0.0)  # fmt: skip
+    pieces = NoisyPieces(config, 16000, "train")
+    pieces.recorded = [tmp_path / "tone.wav"]
+    pitches = [
+        np.abs(np.fft.rfft(pieces._noise(0, None, np.random.default_rng(seed))[:8000])).argmax() * 2
+        for seed in range(20)
+    ]
+    assert 500 <= min(pitches) < 800 and 1400 < max(pitches) <= 2000
+
+
 def test_noisy_recordings_can_be_left_out(pack):
     rng = np.random.default_rng(0)
     hiss, gate = rng.standard_normal(32000), np.repeat([1.0, 1e-3], 16000)
@@ -194,6 +210,7 @@ def test_noisy_recordings_can_be_left_out(pack):
         ("data.noises={recorded: 1}", "needs noise_folders"),
         ("data.snr_db_range=[5, 0]", "lower value first"),
         ("data.room_share=2", "share of 0 to 1"),
+        ("data.recorded_speeds=[0, 1]", "recorded_speeds: expected factors above 0"),
         ("data.min_range_db=60", "no recordings of clean speech"),
         ("recipe.metric=mos", "recipe.metric: expected one of"),
     ],

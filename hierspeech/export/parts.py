@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denoiser.model import Denoiser
+from denoiser import DENOISERS, SpectralDenoiser
 from hierspeech.pipelines.voice import Voice, model_class
 from hierspeech.synthesizer.equalizer import PhoneEqualizer
 from hierspeech.synthesizer.model import HierSpeech
@@ -194,9 +194,9 @@ class SuperResolution(nn.Module):
 
 
 class Cleaning(nn.Module):
-    """What `Denoiser.infer` does to whole frames of levelled speech."""
+    """What `SpectralDenoiser.infer` does to whole frames of levelled speech."""
 
-    def __init__(self, model: Denoiser):
+    def __init__(self, model: SpectralDenoiser):
         super().__init__()
         self.model = model
 
@@ -253,7 +253,8 @@ def parts_of(voice: Voice) -> Iterator[Part]:
             f"speechsr_{rate}", SuperResolution(model), inputs, {"wav": batch | {2: "samples"}}, ["wav_up"]
         )
     if description.denoiser is not None:
-        model = Denoiser.from_pretrained(folder / description.denoiser)
+        path = folder / description.denoiser
+        model = model_class(path, DENOISERS).from_pretrained(path)
         inputs = {"wav": 10 * wav[:, : 20 * model.config.hop_length]}
         yield Part("denoiser", Cleaning(model), inputs, {"wav": batch | {1: "samples"}}, ["clean"])
     if (folder / description.semantic_encoder).is_dir():  # imported voices have none until one is added

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denoiser.model import NOTHING, Denoiser
+from denoiser import BandDenoiser, Denoiser
+from denoiser.spectra import NOTHING, SpectralDenoiser
 from hierspeech.synthesizer.carrier import Carrier
 from hierspeech.synthesizer.harmonic import HarmonicSource
 from hierspeech.synthesizer.istft import ISTFTGenerator
@@ -140,7 +141,7 @@ class _ISTFTSpeechSR(ISTFTSpeechSR):
         return (wav / envelope.clamp(min=SMALLEST_ENVELOPE))[:, None, pad : pad + samples]
 
 
-class _Denoiser(Denoiser):
+class _SpectralDenoiser(SpectralDenoiser):
     def analyse(self, wav: Tensor) -> tuple[Tensor, Tensor]:
         pad = self.config.n_fft // 2
         wav = F.pad(wav[:, None], (pad, pad), mode="reflect")[:, 0]
@@ -160,6 +161,14 @@ class _Denoiser(Denoiser):
         wav = overlap_add(magnitude * phase.cos(), magnitude * phase.sin(), self.synthesis, hop)
         envelope = F.conv_transpose1d(torch.ones_like(phase[:, :1]), self.squares, stride=hop)[:, 0]
         return (wav / envelope.clamp(min=SMALLEST_ENVELOPE))[:, pad : pad + length]
+
+
+class _Denoiser(_SpectralDenoiser, Denoiser):
+    pass
+
+
+class _BandDenoiser(_SpectralDenoiser, BandDenoiser):
+    pass
 
 
 def _add(module: nn.Module, analysis: Tensor, synthesis: Tensor, n_fft: int, out_fft: int) -> None:
@@ -188,5 +197,6 @@ REPLACEMENTS = {
     ISTFTGenerator: (_ISTFTGenerator, _one_window),
     ISTFTSpeechSR: (_ISTFTSpeechSR, _two_windows),
     Denoiser: (_Denoiser, _one_window),
+    BandDenoiser: (_BandDenoiser, _one_window),
 }
 """Module class -> (subclass for export, what gives an instance its bases)."""

@@ -59,13 +59,13 @@ def publish(
         noise_scale: the voice's default; None is 0.
         voice: a voice (folder, shipped name or hub id) whose parts and settings are taken, as they are, where none is given
             here: what a fine-tuned part was trained from. Its prompts are not, since they fit that voice alone.
-        question_rise: semitones at the end of English yes-no questions, 0 to 12; None is 0.
+        question_rise: semitones above their median where English yes-no questions end, 0 to 12; None is 0.
         int8: names of folders given here (ttv, synthesizer, phonetic, denoiser, speechsr-48k ...) to store in 8 bits, not 16.
         equalizer: give a synthesizer without one a phone equalizer (`hierspeech/synthesizer/equalizer.py`).
     Raises:
         ValueError: a model is missing or a recording cannot be read, the models do not fit each other, or `out` exists.
     """
-    from denoiser.model import Denoiser
+    from denoiser import DENOISERS
     from hierspeech.pipelines.prompt import VoicePrompt
     from hierspeech.pipelines.voice import find_voice, load_voice, model_class, read_description
     from hierspeech.synthesizer.model import HierSpeech
@@ -130,7 +130,7 @@ def publish(
         description["speechsr"] = lower | kept | rates
         if denoiser is not None:
             description["denoiser"] = "denoiser"
-            add("denoiser", Denoiser, denoiser)
+            add("denoiser", model_class(denoiser, DENOISERS), denoiser)
         if wrong := [name for name in int8 if name not in added]:
             raise ValueError(
                 f"int8 {wrong[0]!r}: expected a part that is given here ({', '.join(added) or 'none'})."
@@ -211,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
         "--question-rise",
         type=float,
         metavar="SEMITONES",
-        help="at the end of English yes-no questions, for a text-to-vec that knows none (default: 0, or VOICE's)",
+        help="above their median where English yes-no questions end, for a text-to-vec that knows none (default: 0, or VOICE's)",
     )
     parser.add_argument(
         "--int8",

@@ -56,9 +56,8 @@ class VoiceDescription:
     noise_scale: float = 0.333  # 0.333 is robust, 0.667 livelier (HierSpeech++ README)
     # The published text-to-vec never says an F0 under 55 Hz on purpose: lower values are unvoiced (section 5.4).
     f0_floor_hz: float = 55.0
-    question_rise: float = (
-        0.0  # semitones at the end of English yes-no questions; 0 where the models know themselves
-    )
+    # semitones above their median where English yes-no questions end; 0 where the models know themselves
+    question_rise: float = 0.0
 
     def __post_init__(self):
         if self.format != FORMAT:
@@ -169,10 +168,11 @@ class Voice:
         name = self.description.denoiser
         if name is None:
             return None
-        from denoiser.model import Denoiser
+        from denoiser import DENOISERS
 
+        path = self.folder / name
         model = self._part(
-            "denoiser", lambda: Denoiser.from_pretrained(self.folder / name, device=self.device)
+            "denoiser", lambda: model_class(path, DENOISERS).from_pretrained(path, device=self.device)
         )
         if model.config.sample_rate != self.sample_rate:
             raise ValueError(
